@@ -1,0 +1,223 @@
+//! What a handler may know of the message that it handles, and the port to the node that it runs on.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use bytes::Bytes;
+use crossbeam_queue::SegQueue;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    envelope::{Envelope, Headers},
+    error::Error,
+    id::MessageId,
+};
+
+/// The most messages that one run of a handler may emit; a handler that emits more has a loop that does not end.
+pub const MAX_EMITTED: usize = 10_000;
+
+/// What surrounds the message that a handler handles.
+///
+/// A handler takes it as a parameter. It is cheap to clone, and costs an allocation only for handlers that ask for it.
+///
+/// ```
+/// use catga::{Context, Event, handler};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Event, Clone, Serialize, Deserialize)]
+/// struct Signed { by: String }
+///
+/// #[handler]
+/// async fn log(event: Signed, ctx: Context) {
+///     println!("{} on {}: {}, run {}", ctx.id(), ctx.node(), event.by, ctx.attempt());
+/// }
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    metadata: Metadata,
+    /// The node that the handler runs on.
+    port: Arc<dyn Port>,
+    /// The handler that runs: part of the ids of what it emits.
+    handler: Arc<str>,
+    /// The number of this run, from 1.
+    attempt: u32,
+    /// What leaves when the handler has succeeded.
+    emitted: SegQueue<Box<dyn Emission>>,
+    cancellation: CancellationToken,
+}
+
+/// What travels with a message and is the same for all its handlers.
+#[derive(Clone, Debug)]
+pub(crate) struct Metadata {
+    pub(crate) id: MessageId,
+    pub(crate) correlation: MessageId,
+    pub(crate) causation: Option<MessageId>,
+    pub(crate) headers: Headers,
+    /// The node that sent the message; `None` stands for this one.
+    pub(crate) source: Option<Arc<str>>,
+    pub(crate) deadline: Option<Instant>,
+    /// An earlier run may have emitted already.
+    pub(crate) repeat: bool,
+}
+
+impl Metadata {
+    /// The metadata of a message that starts a conversation.
+    pub(crate) fn fresh() -> Self {
+        let id = MessageId::new();
+        Self {
+            id,
+            correlation: id,
+            causation: None,
+            headers: Headers::new(),
+            source: None,
+            deadline: None,
+            repeat: false,
+        }
+    }
+
+    pub(crate) fn of(envelope: &Envelope, deadline: Option<Instant>) -> Self {
+        Self {
+            id: envelope.id,
+            correlation: envelope.correlation,
+            causation: envelope.causation,
+            headers: envelope.headers.clone(),
+            source: Some(envelope.source.clone()),
+            deadline,
+            repeat: envelope.repeat,
+        }
+    }
+}
+
+impl Context {
+    /// The id of the message, the same on every attempt.
+    pub fn id(&self) -> MessageId {
+        self.0.metadata.id
+    }
+
+    /// The id of the message that started the conversation.
+    pub fn correlation(&self) -> MessageId {
+        self.0.metadata.correlation
+    }
+
+    /// The id of the message whose handler sent this one.
+    pub fn causation(&self) -> Option<MessageId> {
+        self.0.metadata.causation
+    }
+
+    /// The number of this run of the handler, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// When the caller stops waiting; `None` for events.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.metadata.deadline
+    }
+
+    /// What the sender added.
+    pub fn headers(&self) -> &Headers {
+        &self.0.metadata.headers
+    }
+
+    /// The node that the handler runs on.
+    pub fn node(&self) -> &str {
+        self.0.port.node()
+    }
+
+    /// The node that sent the message.
+    pub fn source(&self) -> &str {
+        self.0.metadata.source.as_deref().unwrap_or_else(|| self.0.port.node())
+    }
+
+    /// The name of the handler that runs.
+    pub fn handler(&self) -> &str {
+        &self.0.handler
+    }
+
+    /// Fires when the node gives up on running handlers, at the end of its time to shut down.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.0.cancellation
+    }
+
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    pub(crate) fn port(&self) -> &Arc<dyn Port> {
+        &self.0.port
+    }
+
+    pub(crate) fn push(&self, emission: Box<dyn Emission>) {
+        self.0.emitted.push(emission);
+    }
+
+    /// Takes what was emitted, in order.
+    pub(crate) fn take_emitted(&self) -> Vec<Box<dyn Emission>> {
+        std::iter::from_fn(|| self.0.emitted.pop()).collect()
+    }
+
+    pub(crate) fn has_emitted(&self) -> bool {
+        !self.0.emitted.is_empty()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.id())
+            .field("handler", &self.handler())
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The node, as a context sees it; the mediator implements it.
+pub(crate) trait Port: Send + Sync + 'static {
+    fn node(&self) -> &str;
+    /// Fires when running handlers are given up.
+    fn cancellation(&self) -> &CancellationToken;
+    /// The mediator behind the port.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// An event that leaves when its handler has succeeded; the mediator knows how.
+pub(crate) trait Emission: Send + 'static {
+    fn name(&self) -> &'static str;
+    fn encode(&self) -> Result<Bytes, Error>;
+    fn leave(self: Box<Self>, context: Context, id: MessageId, payload: Bytes)
+    -> BoxFuture<'static, Result<(), Error>>;
+}
+
+/// One run of one handler, before it starts: makes the context if an extractor asks for it.
+pub(crate) struct Run<'a> {
+    pub(crate) port: &'a Arc<dyn Port>,
+    pub(crate) handler: &'a Arc<str>,
+    pub(crate) attempt: u32,
+    /// Where the metadata comes from; fresh if `None`, and then minted only if somebody asks.
+    pub(crate) metadata: Option<&'a Metadata>,
+    /// The context, once it was asked for; kept by whoever runs the handler, for what it emits.
+    pub(crate) context: Option<Context>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(port: &'a Arc<dyn Port>, handler: &'a Arc<str>, metadata: Option<&'a Metadata>) -> Self {
+        Self { port, handler, attempt: 1, metadata, context: None }
+    }
+
+    pub(crate) fn context(&mut self) -> &Context {
+        self.context.get_or_insert_with(|| {
+            Context(Arc::new(Inner {
+                metadata: self.metadata.cloned().unwrap_or_else(Metadata::fresh),
+                port: self.port.clone(),
+                handler: self.handler.clone(),
+                attempt: self.attempt,
+                emitted: SegQueue::new(),
+                cancellation: self.port.cancellation().clone(),
+            }))
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! A message on its way: encoded, with everything that travels beside the payload.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, ErrorKind},
+    id::{MessageId, now_millis},
+    message::Kind,
+};
+
+/// The most headers that a message carries.
+pub const MAX_HEADERS: usize = 64;
+/// The most bytes that a message's headers take, names and values together.
+pub const MAX_HEADER_BYTES: usize = 8 * 1024;
+
+/// What a sender adds to a message, such as a tenant: names and values of text.
+///
+/// Names are letters, digits, `-`, `_` and `.`; case matters. Values are text without control characters. At most
+/// [`MAX_HEADERS`] headers and [`MAX_HEADER_BYTES`] bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// No headers.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The value of a header.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets a header, in place of an earlier value.
+    ///
+    /// # Errors
+    ///
+    /// `Configuration` for a name or value that cannot travel, `TooLarge` beyond the limits.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<(), Error> {
+        let (name, value) = (name.into(), value.into());
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            return Err(Error::configuration(format!(
+                "`{}` is not a header name: use letters, digits, `-`, `_` and `.`",
+                name.escape_debug()
+            )));
+        }
+        if value.chars().any(char::is_control) {
+            return Err(Error::configuration(format!(
+                "the value of header `{name}` contains a control character: only text without line breaks can travel"
+            )));
+        }
+        self.0.retain(|(key, _)| *key != name);
+        self.0.push((name, value));
+        self.check()
+    }
+
+    /// Names and values, in the order in which they were set.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let bytes: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if self.0.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+            return Err(Error::not_started(
+                ErrorKind::TooLarge,
+                format!(
+                    "{} headers of {bytes} bytes are too many: at most {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes travel with a message",
+                    self.0.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// The identity, the same on every attempt.
+    pub id: MessageId,
+    /// The name of the message type.
+    pub name: Arc<str>,
+    /// Command, query or event.
+    pub kind: Kind,
+    /// The node that sent it.
+    pub source: Arc<str>,
+    /// The id of the message that started the conversation.
+    pub correlation: MessageId,
+    /// The id of the message whose handler sent this one.
+    pub causation: Option<MessageId>,
+    /// When it was sent, in milliseconds since 1970 on the sender's clock.
+    pub time_ms: u64,
+    /// What the sender added.
+    pub headers: Headers,
+    /// The message itself, encoded.
+    pub payload: Bytes,
+    /// The sender may have sent this id before: receivers look it up.
+    pub repeat: bool,
+    /// The number that the sender gave it among its events of QoS 0, from 1; 0 for everything else.
+    pub sequence: u64,
+    /// What only requests carry.
+    pub request: Option<RequestPart>,
+    /// What only a retry of an event carries.
+    pub retry: Option<RetryPart>,
+}
+
+/// What a request carries beside its message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestPart {
+    /// Finds the caller again when the reply arrives; has a meaning only on the node that sent it.
+    pub token: u64,
+    /// The caller's idempotency key.
+    pub key: Option<String>,
+    /// What was left to the deadline when it was sent, in milliseconds.
+    pub remaining_ms: u64,
+    /// The deadline, in milliseconds since 1970 on the sender's clock.
+    pub deadline_ms: u64,
+    /// Asks only whether the node is alive.
+    pub probe: bool,
+}
+
+/// What an event carries that is stored again for the handlers that have not finished it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPart {
+    /// The handlers that remain, with the number of the next run of each, from 1.
+    pub handlers: Vec<(String, u32)>,
+}
+
+impl Envelope {
+    /// A message as its sender makes it: its own conversation, no headers.
+    pub fn new(name: &str, kind: Kind, source: &Arc<str>, payload: Bytes) -> Self {
+        let id = MessageId::new();
+        Self {
+            id,
+            name: name.into(),
+            kind,
+            source: source.clone(),
+            correlation: id,
+            causation: None,
+            time_ms: now_millis(),
+            headers: Headers::new(),
+            payload,
+            repeat: false,
+            sequence: 0,
+            request: None,
+            retry: None,
+        }
+    }
+
+    /// Roughly how many bytes it takes in a queue or a store.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        self.payload.len() + self.name.len() + self.source.len() + headers + 64
+    }
+}
+
+/// A node's answer to a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The token of the request.
+    pub token: u64,
+    /// The encoded response, or why there is none. `None` in `Ok` stands for a probe's answer.
+    pub(crate) result: Result<Bytes, crate::error::RemoteError>,
+}

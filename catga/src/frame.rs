@@ -1,0 +1,165 @@
+//! The binary form in which messages travel between nodes, several at a time.
+//!
+//! A frame is a magic byte, a version, a type and then a sequence in the [postcard wire format](https://postcard.jamesmunns.com/wire-format).
+//! Decoding is bounded: a frame never holds more than [`MAX_MESSAGES`] entries, and no length in it is trusted beyond
+//! the bytes that are there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    envelope::{Envelope, Headers, Reply, RequestPart, RetryPart},
+    error::{Error, ErrorKind, RemoteError},
+    id::MessageId,
+    message::Kind,
+};
+
+/// The first byte of a frame; no JSON text starts with it.
+pub const MAGIC: u8 = 0xCA;
+/// The version of the layout.
+pub const VERSION: u8 = 1;
+/// The most messages that one frame holds.
+pub const MAX_MESSAGES: usize = 128;
+
+const MESSAGES: u8 = 1;
+const REPLIES: u8 = 2;
+
+/// An envelope as it stands in a frame; borrowed, so that a payload is not copied on the way in.
+#[derive(Serialize, Deserialize)]
+struct MessageEntry<'a> {
+    id: u128,
+    name: &'a str,
+    kind: Kind,
+    source: &'a str,
+    correlation: u128,
+    causation: Option<u128>,
+    time_ms: u64,
+    headers: Headers,
+    repeat: bool,
+    sequence: u64,
+    request: Option<RequestPart>,
+    retry: Option<RetryPart>,
+    payload: &'a [u8],
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReplyEntry<'a> {
+    token: u64,
+    #[serde(borrow)]
+    result: Result<&'a [u8], RemoteError>,
+}
+
+/// Writes messages as one frame.
+///
+/// # Errors
+///
+/// `TooLarge` for more than [`MAX_MESSAGES`].
+pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
+    encode(MESSAGES, envelopes, |envelope| MessageEntry {
+        id: envelope.id.as_u128(),
+        name: &envelope.name,
+        kind: envelope.kind,
+        source: &envelope.source,
+        correlation: envelope.correlation.as_u128(),
+        causation: envelope.causation.map(MessageId::as_u128),
+        time_ms: envelope.time_ms,
+        headers: envelope.headers.clone(),
+        repeat: envelope.repeat,
+        sequence: envelope.sequence,
+        request: envelope.request.clone(),
+        retry: envelope.retry.clone(),
+        payload: &envelope.payload,
+    })
+}
+
+/// Reads the messages of a frame; payloads share its memory.
+///
+/// # Errors
+///
+/// `Codec` for anything that is not a whole frame of messages in this version.
+pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
+    decode(MESSAGES, frame, |entry: MessageEntry<'_>| {
+        entry.headers.check()?;
+        Ok(Envelope {
+            id: MessageId::from_u128(entry.id),
+            name: Arc::from(entry.name),
+            kind: entry.kind,
+            source: Arc::from(entry.source),
+            correlation: MessageId::from_u128(entry.correlation),
+            causation: entry.causation.map(MessageId::from_u128),
+            time_ms: entry.time_ms,
+            headers: entry.headers,
+            payload: frame.slice_ref(entry.payload),
+            repeat: entry.repeat,
+            sequence: entry.sequence,
+            request: entry.request,
+            retry: entry.retry,
+        })
+    })
+}
+
+/// Writes replies as one frame.
+///
+/// # Errors
+///
+/// `TooLarge` for more than [`MAX_MESSAGES`].
+pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
+    encode(REPLIES, replies, |reply| ReplyEntry {
+        token: reply.token,
+        result: reply.result.as_ref().map(|payload| &payload[..]).map_err(Clone::clone),
+    })
+}
+
+/// Reads the replies of a frame; payloads share its memory.
+///
+/// # Errors
+///
+/// `Codec` for anything that is not a whole frame of replies in this version.
+pub fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
+    decode(REPLIES, frame, |entry: ReplyEntry<'_>| {
+        Ok(Reply { token: entry.token, result: entry.result.map(|payload| frame.slice_ref(payload)) })
+    })
+}
+
+fn encode<'a, T, E: Serialize>(frame_type: u8, items: &'a [T], entry: impl Fn(&'a T) -> E) -> Result<Bytes, Error> {
+    if items.len() > MAX_MESSAGES {
+        return Err(Error::not_started(
+            ErrorKind::TooLarge,
+            format!("a frame holds at most {MAX_MESSAGES} messages, not {}", items.len()),
+        ));
+    }
+    let mut buffer = vec![MAGIC, VERSION, frame_type, items.len() as u8];
+    for item in items {
+        buffer = postcard::to_extend(&entry(item), buffer).map_err(|error| {
+            Error::not_started(ErrorKind::Codec, format!("a frame cannot be written: {error}")).with_source(error)
+        })?;
+    }
+    Ok(buffer.into())
+}
+
+fn decode<'a, E: Deserialize<'a>, T>(
+    frame_type: u8,
+    frame: &'a Bytes,
+    item: impl Fn(E) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let malformed = |what: &str| Error::not_started(ErrorKind::Codec, format!("not a frame of this version: {what}"));
+    let [MAGIC, VERSION, found, count, rest @ ..] = &frame[..] else {
+        return Err(malformed("its first bytes are not those of a frame"));
+    };
+    if *found != frame_type || usize::from(*count) > MAX_MESSAGES {
+        return Err(malformed("its type or its count is unknown"));
+    }
+    let mut rest: &[u8] = rest;
+    let mut items = Vec::with_capacity(usize::from(*count));
+    for _ in 0..*count {
+        let (entry, left) = postcard::take_from_bytes(rest).map_err(|error| malformed(&error.to_string()))?;
+        items.push(item(entry)?);
+        rest = left;
+    }
+    if !rest.is_empty() {
+        return Err(malformed("bytes follow its last entry"));
+    }
+    Ok(items)
+}

@@ -1,0 +1,225 @@
+//! Handlers: what the attribute registers, and what `build()` makes of it.
+
+use std::{
+    any::{Any, TypeId},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+
+use crate::{
+    codec,
+    context::Run,
+    error::{Error, Failure, IntoFailure},
+    extract::{Extractors, Missing, RunHandle, States},
+    message::{Message, MessageInfo, Place},
+};
+
+/// The most parameters that a handler takes behind its message.
+pub const MAX_EXTRACTORS: usize = 8;
+
+/// What `#[handler(..)]` says; `None` leaves it to the builder.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HandlerOptions {
+    /// One node of the group handles each event, instead of every node.
+    pub group: Option<&'static str>,
+    /// All runs, the first included.
+    pub attempts: Option<u32>,
+    /// The delay before the second run.
+    pub backoff: Option<Duration>,
+    /// For each run.
+    pub timeout: Option<Duration>,
+    /// Runs at the same time on a node.
+    pub concurrency: Option<u32>,
+}
+
+impl HandlerOptions {
+    pub const DEFAULT: Self = Self { group: None, attempts: None, backoff: None, timeout: None, concurrency: None };
+}
+
+/// A handler as it was written: what `#[handler]` leaves for `build()` to find.
+#[doc(hidden)]
+pub struct HandlerRegistration {
+    /// `<package>.<function>`, `<package>.<Type>.<method>` or the given name.
+    pub name: &'static str,
+    pub place: Place,
+    pub options: HandlerOptions,
+    pub message: MessageInfo,
+    /// The type of the function, which tells it from every other.
+    pub identity: fn() -> TypeId,
+    pub bind: fn(&States) -> Result<Bound, Vec<Missing>>,
+}
+
+/// The type of a function item.
+#[doc(hidden)]
+pub fn identity_of<F: 'static>(_: &F) -> TypeId {
+    TypeId::of::<F>()
+}
+
+/// A handler with its state, of whatever message.
+#[doc(hidden)]
+pub struct Bound {
+    /// For callers that know the message only by name.
+    pub(crate) erased: Arc<dyn ErasedHandler>,
+    /// A `Typed<M>`, for callers that hold the message.
+    pub(crate) typed: Box<dyn Any + Send + Sync>,
+}
+
+/// A handler with its state, for callers that hold the message.
+pub(crate) struct Typed<M: Message>(pub(crate) Arc<dyn Start<M>>);
+
+/// Starts runs of one handler.
+pub(crate) trait Start<M: Message>: Send + Sync {
+    /// Makes the future of one run; nothing happens before it is polled, but that the parameters are extracted.
+    fn start(&self, message: M, run: &mut Run<'_>) -> Running<M::Reply>;
+}
+
+/// One run of one handler.
+pub(crate) type Running<R> = BoxFuture<'static, Result<R, Failure>>;
+
+/// A handler for callers that know its message only by name.
+pub(crate) trait ErasedHandler: Send + Sync {
+    /// Reads a message of the handler's type.
+    fn decode(&self, payload: &[u8]) -> Result<Box<dyn Any + Send + Sync>, Error>;
+    /// Runs with a copy of a message that `decode` gave, and encodes the reply.
+    fn start_any(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<Bytes>;
+    /// Runs with a message of the handler's type and gives its reply, neither encoded: the form that layers see.
+    fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>>;
+    /// Puts something around this handler: `start_boxed` of the given handler stands for its own.
+    fn layered(&self, around: Arc<dyn StartBoxed>) -> Bound;
+}
+
+/// Starts runs whose message and reply are boxed: what is left of a handler behind layers.
+pub(crate) trait StartBoxed: Send + Sync {
+    fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>>;
+}
+
+/// What a handler may return: the reply itself, or `Result<Reply, E>`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the return type of this handler does not fit its message",
+    label = "expected `Result<{Reply}, E>`, found `{Self}`"
+)]
+pub trait IntoReply<Reply> {
+    fn into_reply(self) -> Result<Reply, Failure>;
+}
+
+impl<Reply> IntoReply<Reply> for Reply {
+    fn into_reply(self) -> Result<Reply, Failure> {
+        Ok(self)
+    }
+}
+
+impl<Reply, E: IntoFailure> IntoReply<Reply> for Result<Reply, E> {
+    fn into_reply(self) -> Result<Reply, Failure> {
+        self.map_err(IntoFailure::into_failure)
+    }
+}
+
+/// Joins a function with its message and its parameters; the attribute calls it.
+#[doc(hidden)]
+pub fn bind<M, Args, F, Fut>(states: &States, function: F) -> Result<Bound, Vec<Missing>>
+where
+    M: Message,
+    Args: Extractors,
+    F: Fn(M, Args) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoReply<M::Reply>> + Send + 'static,
+{
+    let parts = Args::resolve(states)?;
+    Ok(Bound::of::<M>(FunctionHandler { function, parts, marker: std::marker::PhantomData::<fn() -> (M, Args)> }))
+}
+
+impl Bound {
+    fn of<M: Message>(handler: impl Start<M> + 'static) -> Self {
+        let typed: Arc<dyn Start<M>> = Arc::new(handler);
+        Self { erased: Arc::new(Typed(typed.clone())), typed: Box::new(Typed(typed)) }
+    }
+}
+
+struct FunctionHandler<M, Args: Extractors, F> {
+    function: F,
+    parts: Args::Parts,
+    marker: std::marker::PhantomData<fn() -> (M, Args)>,
+}
+
+impl<M, Args, F, Fut> Start<M> for FunctionHandler<M, Args, F>
+where
+    M: Message,
+    Args: Extractors,
+    F: Fn(M, Args) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoReply<M::Reply>> + Send + 'static,
+{
+    fn start(&self, message: M, run: &mut Run<'_>) -> Running<M::Reply> {
+        match Args::extract(&self.parts, &mut RunHandle(run)) {
+            Ok(args) => {
+                let future = (self.function)(message, args);
+                Box::pin(async move { future.await.into_reply() })
+            }
+            Err(failure) => Box::pin(std::future::ready(Err(failure))),
+        }
+    }
+}
+
+impl<M: Message> ErasedHandler for Typed<M> {
+    fn decode(&self, payload: &[u8]) -> Result<Box<dyn Any + Send + Sync>, Error> {
+        Ok(Box::new(codec::decode::<M>(M::NAME, payload)?))
+    }
+
+    fn start_any(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<Bytes> {
+        let Some(message) = message.downcast_ref::<M>() else { return wrong_type(M::NAME) };
+        let future = self.0.start(message.clone(), run);
+        Box::pin(async move {
+            let reply = future.await?;
+            codec::encode(M::NAME, &reply).map_err(|error| Failure::new("codec", error.to_string()).permanent())
+        })
+    }
+
+    fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>> {
+        let Ok(message) = message.downcast::<M>() else { return wrong_type(M::NAME) };
+        let future = self.0.start(*message, run);
+        Box::pin(async move { Ok(Box::new(future.await?) as _) })
+    }
+
+    fn layered(&self, around: Arc<dyn StartBoxed>) -> Bound {
+        Bound::of::<M>(LayeredHandler(around))
+    }
+}
+
+/// A handler behind layers, typed again.
+struct LayeredHandler(Arc<dyn StartBoxed>);
+
+impl<M: Message> Start<M> for LayeredHandler {
+    fn start(&self, message: M, run: &mut Run<'_>) -> Running<M::Reply> {
+        let future = self.0.start_boxed(Box::new(message), run);
+        Box::pin(async move {
+            match future.await?.downcast::<M::Reply>() {
+                Ok(reply) => Ok(*reply),
+                Err(_) => Err(wrong_type_failure(M::NAME)),
+            }
+        })
+    }
+}
+
+fn wrong_type<R: Send + 'static>(name: &str) -> Running<R> {
+    Box::pin(std::future::ready(Err(wrong_type_failure(name))))
+}
+
+/// Only a layer that swaps messages or replies between handlers gets here.
+fn wrong_type_failure(name: &str) -> Failure {
+    Failure::new("wrong_type", format!("a layer gave `{name}` a message or a reply of another type")).permanent()
+}
+
+/// Polls a run with a panic turned into a failure of that run alone.
+pub(crate) fn poll_isolated<R>(
+    running: &mut Running<R>,
+    cx: &mut std::task::Context<'_>,
+) -> std::task::Poll<Result<R, Failure>> {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| running.poll_unpin(cx))) {
+        Ok(poll) => poll,
+        Err(payload) => std::task::Poll::Ready(Err(Failure::panicked(&*payload))),
+    }
+}
