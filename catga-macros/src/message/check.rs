@@ -1,6 +1,7 @@
 //! What a message must be: one concrete, owned type with one name, and attributes that fit its kind.
 
 use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
 use syn::{Attribute, DeriveInput, GenericParam, Meta, Type, parse_quote};
 
 use super::{Kind, Message};
@@ -18,19 +19,29 @@ pub(super) fn check(kind: Kind, input: DeriveInput) -> (Option<Message>, Problem
     let mut message = Message {
         kind,
         ident: input.ident,
-        response: None,
+        response: quote!(()),
         reliable: false,
         name: None,
         frame: None,
         krate: parse_quote!(::catga),
     };
-    for attribute in once(&input.attrs, "response", &mut problems) {
-        response(attribute, &mut message, &mut problems);
+    match once(&input.attrs, "response", &mut problems) {
+        Some(attribute) => response(attribute, &mut message, &mut problems),
+        None if kind == Kind::Query => {
+            let ident = &message.ident;
+            let mut missing = Problems::default();
+            let problem = format!("query `{ident}` does not say what it returns");
+            missing.add(ident, problem, "add `#[response(Type)]` below the derive");
+            // A type that is itself the error, so that nothing else is said of what depends on it.
+            let missing = missing.into_tokens();
+            message.response = quote!([(); { #missing }]);
+        }
+        None => {}
     }
-    for attribute in once(&input.attrs, "reliable", &mut problems) {
+    if let Some(attribute) = once(&input.attrs, "reliable", &mut problems) {
         reliable(attribute, &mut message, &mut problems);
     }
-    for attribute in once(&input.attrs, "catga", &mut problems) {
+    if let Some(attribute) = once(&input.attrs, "catga", &mut problems) {
         keys(attribute, &mut message, &mut problems);
     }
     (Some(message), problems)
@@ -75,7 +86,7 @@ fn response(attribute: &Attribute, message: &mut Message, problems: &mut Problem
         return;
     }
     match attribute.parse_args::<Type>() {
-        Ok(response) => message.response = Some(response),
+        Ok(response) => message.response = response.into_token_stream(),
         Err(_) => problems.add(attribute, "`response` takes one type", "write for example `#[response(OrderId)]`"),
     }
 }

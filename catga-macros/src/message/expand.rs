@@ -1,19 +1,21 @@
 //! What a derive writes: the traits, and the registration that `build()` finds.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use super::{Kind, Message};
 
 pub(super) fn expand(message: &Message) -> TokenStream {
-    let Message { ident, krate, .. } = message;
+    let Message { ident, krate, response, .. } = message;
     let name = name(message);
-    let kind = match message.kind {
-        Kind::Command => format_ident!("Command"),
-        Kind::Query => format_ident!("Query"),
-        Kind::Event => format_ident!("Event"),
+    let (kind, marks) = match message.kind {
+        Kind::Command => ("Command", ["IsRequest", "IsCommand"].as_slice()),
+        Kind::Query => ("Query", ["IsRequest", "IsQuery"].as_slice()),
+        Kind::Event => ("Event", ["IsEvent"].as_slice()),
     };
+    let kind = format_ident!("{kind}");
+    let marks = marks.iter().map(|mark| format_ident!("{mark}"));
     let qos = match message.reliable {
         true => format_ident!("AtLeastOnce"),
         false => format_ident!("AtMostOnce"),
@@ -22,43 +24,31 @@ pub(super) fn expand(message: &Message) -> TokenStream {
         let frame = frame as usize;
         quote!(const FRAME: ::core::primitive::usize = #frame;)
     });
-    let response = match &message.response {
-        Some(response) => response.to_token_stream(),
-        None => quote!(()),
-    };
-    let request = (message.kind != Kind::Event).then(|| {
-        quote! {
-            #[automatically_derived]
-            impl #krate::Request for #ident {
-                type Response = #response;
-            }
-        }
-    });
+    let place = quote_spanned!(ident.span()=> __catga::Place::here());
     quote! {
         const _: () = {
+            use #krate::__private as __catga;
             #[automatically_derived]
             impl #krate::Message for #ident {
                 const NAME: &'static ::core::primitive::str = #name;
-                const KIND: #krate::__private::Kind = #krate::__private::Kind::#kind;
-                const QOS: #krate::__private::Qos = #krate::__private::Qos::#qos;
+                const KIND: __catga::Kind = __catga::Kind::#kind;
+                const QOS: __catga::Qos = __catga::Qos::#qos;
                 #frame
                 type Reply = #response;
 
-                fn slot() -> &'static #krate::__private::Slot {
-                    static SLOT: #krate::__private::Slot = #krate::__private::Slot::new();
+                fn slot() -> &'static __catga::Slot {
+                    static SLOT: __catga::Slot = __catga::Slot::new();
                     &SLOT
                 }
             }
-            #request
-            #[automatically_derived]
-            impl #krate::#kind for #ident {}
-            #krate::__private::inventory::submit! {
-                #krate::__private::MessageRegistration {
-                    message: #krate::__private::MessageInfo::of::<#ident>(),
-                    place: #krate::__private::Place {
-                        file: ::core::file!(),
-                        line: ::core::line!(),
-                    },
+            #(
+                #[automatically_derived]
+                impl __catga::#marks for #ident {}
+            )*
+            __catga::inventory::submit! {
+                __catga::MessageRegistration {
+                    message: __catga::MessageInfo::of::<#ident>(),
+                    place: #place,
                 }
             }
         };

@@ -6,7 +6,7 @@ mod expand;
 use std::fmt;
 
 use proc_macro2::TokenStream;
-use syn::{Ident, LitStr, Path, Type};
+use syn::{Ident, LitStr, Path};
 
 /// Which derive it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ impl fmt::Display for Kind {
 struct Message {
     kind: Kind,
     ident: Ident,
-    /// What its handler answers; `None` for `()`.
-    response: Option<Type>,
+    /// What its handler answers, as a type.
+    response: TokenStream,
     reliable: bool,
     /// Its name on the wire; `None` for `<package>.<Type>`.
     name: Option<LitStr>,
