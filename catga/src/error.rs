@@ -311,6 +311,7 @@ impl IntoFailure for Failure {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: StdError + 'static> IntoFailure for E {
     fn into_failure(self) -> Failure {
         if let Some(error) = (&self as &dyn std::any::Any).downcast_ref::<Error>() {

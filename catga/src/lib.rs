@@ -10,6 +10,7 @@ mod envelope;
 mod frame;
 mod message;
 
+mod checks;
 mod context;
 mod extract;
 mod handler;

@@ -5,6 +5,7 @@
 use std::{
     any::TypeId,
     fmt,
+    panic::Location,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -49,7 +50,7 @@ pub enum Qos {
     label = "expected a command, a query or an event",
     note = "derive one of `Command`, `Query` or `Event` for `{Self}`"
 )]
-pub trait Message: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
+pub trait Message: Cloneable + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// The name on the wire: `<package>.<Type>` unless `#[catga(name = "..")]` says otherwise.
     const NAME: &'static str;
     /// Command, query or event.
@@ -66,6 +67,39 @@ pub trait Message: Clone + Send + Sync + Serialize + DeserializeOwned + 'static 
     fn slot() -> &'static Slot;
 }
 
+/// `Clone`, with a text that says why a message needs it.
+///
+/// It has no supertrait: a missing `Clone` would be reported for that instead, in words that say less. A message of a
+/// type parameter is cloned by this `clone`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` must be `Clone`: a second handler or a retry gets a copy",
+    label = "not `Clone`",
+    note = "add `Clone` to its derives"
+)]
+pub trait Cloneable: Sized {
+    #[must_use]
+    fn clone(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Cloneable for T {
+    fn clone(&self) -> Self {
+        T::clone(self)
+    }
+}
+
+// What a derive says of its type. These traits have no supertraits, and those below have blanket impls, so that a
+// missing `Clone` or `Serialize` is reported for the impl of `Message` alone and not once for each trait.
+#[doc(hidden)]
+pub trait IsRequest {}
+#[doc(hidden)]
+pub trait IsCommand {}
+#[doc(hidden)]
+pub trait IsQuery {}
+#[doc(hidden)]
+pub trait IsEvent {}
+
 /// A command or a query: a message that one handler answers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent, because it is not a command or a query",
@@ -77,11 +111,22 @@ pub trait Request: Message<Reply = Self::Response> {
     type Response: Send + Sync + Serialize + DeserializeOwned + 'static;
 }
 
+#[diagnostic::do_not_recommend]
+impl<M: Message + IsRequest> Request for M {
+    type Response = M::Reply;
+}
+
 /// A message that asks one handler to do something.
 pub trait Command: Request {}
 
+#[diagnostic::do_not_recommend]
+impl<M: Request + IsCommand> Command for M {}
+
 /// A message that asks one handler for something and changes nothing.
 pub trait Query: Request {}
+
+#[diagnostic::do_not_recommend]
+impl<M: Request + IsQuery> Query for M {}
 
 /// A message that tells any number of handlers that something happened.
 #[diagnostic::on_unimplemented(
@@ -91,12 +136,24 @@ pub trait Query: Request {}
 )]
 pub trait Event: Message<Reply = ()> {}
 
+#[diagnostic::do_not_recommend]
+impl<M: Message<Reply = ()> + IsEvent> Event for M {}
+
 /// Where something stands in the source.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub file: &'static str,
     pub line: u32,
+}
+
+impl Place {
+    /// Where this is called: in an expansion, where the user's name stands that the call's span is taken from.
+    #[track_caller]
+    pub const fn here() -> Self {
+        let caller = Location::caller();
+        Self { file: caller.file(), line: caller.line() }
+    }
 }
 
 impl fmt::Display for Place {

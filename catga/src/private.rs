@@ -3,8 +3,9 @@
 pub use inventory;
 
 pub use crate::{
+    checks::{Binder, extractor, grouped, message},
     extract::{Extractors, Receiver},
     handler::{HandlerOptions, HandlerRegistration, IntoReply, bind, identity_of},
-    message::{Kind, MessageInfo, Place, Qos, Slot},
+    message::{IsCommand, IsEvent, IsQuery, IsRequest, Kind, MessageInfo, Place, Qos, Slot},
     registry::MessageRegistration,
 };

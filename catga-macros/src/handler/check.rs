@@ -1,0 +1,237 @@
+//! What a handler must be: an `async fn` that owns its message and its parameters.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{
+    Attribute, FnArg, GenericParam, Ident, PatType, Receiver, ReceiverKind, Safety, Signature, Type, parse_quote,
+};
+
+use super::{
+    Handler,
+    options::{self, Options},
+    parse::{Block, Function, Method},
+    types::{self, Unfit},
+};
+use crate::errors::Problems;
+
+/// The most parameters behind the message; the runtime has no more.
+const MAX_EXTRACTORS: usize = 8;
+
+/// A free function: the handler, if it can be one.
+pub(super) fn function(function: &Function, options: Options, problems: &mut Problems) -> Option<Handler> {
+    let signature = &function.signature;
+    if let Some(receiver) = signature.receiver() {
+        problems.add(
+            receiver,
+            "a method is registered through its impl block",
+            "move `#[handler]` to the `impl .. { .. }` around it",
+        );
+        return None;
+    }
+    handler(function, None, options, problems)
+}
+
+/// An impl block: the handlers in it.
+pub(super) fn block(block: &Block, options: &Options, problems: &mut Problems) -> Vec<Handler> {
+    if let Some(of_trait) = &block.of_trait {
+        let help = "write the methods in an `impl` block of the type itself";
+        problems.add(of_trait, "handlers cannot be methods of a trait", help);
+        return Vec::new();
+    }
+    if !block.generics.params.is_empty() {
+        let ty = block.receiver.to_token_stream();
+        let problem =
+            format!("`{ty}` cannot be generic: its handlers are registered once, before a type can be chosen");
+        problems.add(&block.generics, problem, "write the `impl` block for one concrete type");
+        return Vec::new();
+    }
+    let marked = |method: &&Method| !method.handler.is_empty() || is_handler(&method.function.signature);
+    let mut found = false;
+    let mut handlers = Vec::new();
+    for method in block.methods.iter().filter(marked) {
+        found = true;
+        let options = options::of_method(&method.handler, options, problems);
+        handlers.extend(self::method(method, &block.receiver, options, problems));
+    }
+    if !found {
+        let help = "write at least one `async fn` with `&self` and a message";
+        problems.add(&block.receiver, "this `impl` block has no handler", help);
+    }
+    for handler in &mut handlers {
+        handler.cfg.extend(cfg(&block.attributes));
+    }
+    handlers
+}
+
+/// Whether a method in a block is a handler without saying so.
+fn is_handler(signature: &Signature) -> bool {
+    let by_reference = |receiver: &Receiver| match &receiver.kind {
+        ReceiverKind::Reference(..) => true,
+        ReceiverKind::Typed(_, ty) => matches!(**ty, Type::Reference(_)),
+        _ => false,
+    };
+    signature.asyncness.is_some() && signature.receiver().is_some_and(by_reference)
+}
+
+fn method(method: &Method, owner: &Type, options: Options, problems: &mut Problems) -> Option<Handler> {
+    let signature = &method.function.signature;
+    let ident = &signature.ident;
+    let Some(receiver) = signature.receiver() else {
+        problems.add(
+            ident,
+            format!("handler `{ident}` must take `&self`"),
+            format!("write `async fn {ident}(&self, ..)`"),
+        );
+        return None;
+    };
+    let mutable = match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutable) => Some(mutable.is_some()),
+        ReceiverKind::Typed(_, ty) => match &**ty {
+            Type::Reference(reference) => Some(reference.mutability.is_some()),
+            _ => None,
+        },
+        _ => None,
+    };
+    match mutable {
+        Some(false) => handler(&method.function, Some(owner), options, problems),
+        Some(true) => {
+            let problem = format!("handlers run concurrently, so `{ident}` cannot take `&mut self`");
+            problems.add(receiver, problem, "take `&self`");
+            None
+        }
+        None => {
+            problems.add(receiver, format!("handler `{ident}` must take `&self`"), "the value is shared by all runs");
+            None
+        }
+    }
+}
+
+/// What functions and methods have in common.
+fn handler(function: &Function, receiver: Option<&Type>, options: Options, problems: &mut Problems) -> Option<Handler> {
+    let Signature { ident, .. } = &function.signature;
+    let mut own = Problems::default();
+    shape(&function.signature, receiver.is_some(), &mut own);
+    let parameters: Vec<&PatType> = function.signature.inputs.iter().filter_map(typed).collect();
+    for (position, parameter) in parameters.iter().enumerate() {
+        self::parameter(ident, position, parameter, &mut own);
+    }
+    let mut types = parameters.iter().map(|parameter| self::concrete(&parameter.ty, receiver));
+    let message = types.next();
+    let extractors = types.collect();
+    if !own.is_empty() {
+        problems.append(own);
+        return None;
+    }
+    Some(Handler {
+        cfg: cfg(&function.attributes),
+        ident: ident.clone(),
+        receiver: receiver.cloned(),
+        message: message?,
+        extractors,
+        output: types::output(&function.signature.output),
+        options,
+        krate: parse_quote!(::catga),
+    })
+}
+
+/// Checks all but the types of the parameters.
+fn shape(signature: &Signature, is_method: bool, problems: &mut Problems) {
+    let ident = &signature.ident;
+    if signature.asyncness.is_none() {
+        problems.add(
+            signature.fn_token,
+            format!("handler `{ident}` must be an `async fn`"),
+            format!("write `async fn {ident}(..)`"),
+        );
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        problems.add(token, format!("handler `{ident}` cannot be unsafe: catga calls it"), "remove `unsafe`");
+    }
+    let borrows = |parameter: &&PatType| matches!(types::unfit(&parameter.ty), Some(Unfit::Borrow(_) | Unfit::Borrows));
+    let borrowing = signature.inputs.iter().filter_map(typed).any(|parameter| borrows(&parameter));
+    // The lifetime of a borrowed parameter is not a second mistake.
+    let generic = signature.generics.params.iter().find(|parameter| match parameter {
+        GenericParam::Lifetime(_) => !borrowing,
+        _ => true,
+    });
+    if let Some(parameter) = generic {
+        self::generic(ident, parameter, problems);
+    }
+    let behind = signature.inputs.iter().filter_map(typed).skip(1);
+    if let Some(excess) = behind.clone().nth(MAX_EXTRACTORS) {
+        problems.add(
+            excess,
+            format!("handler `{ident}` takes more than {MAX_EXTRACTORS} parameters behind its message"),
+            "join some of them in a struct that implements `FromContext`",
+        );
+    }
+    if signature.inputs.iter().find_map(typed).is_none() {
+        let (receiver, elsewhere) = match is_method {
+            true => ("&self, ", ", or move it to an `impl` block without `#[handler]`"),
+            false => ("", ""),
+        };
+        let help = format!(
+            "make the message its first parameter: `async fn {ident}({receiver}command: YourCommand) -> ..`{elsewhere}"
+        );
+        problems.add(ident, format!("handler `{ident}` takes no message"), help);
+    }
+}
+
+fn generic(ident: &Ident, at: impl ToTokens, problems: &mut Problems) {
+    problems.add(
+        at,
+        format!("handler `{ident}` cannot be generic: it is registered once, before a type can be chosen"),
+        "write one handler per message and call a shared generic function",
+    );
+}
+
+/// Checks the type of the message (position 0) or of an extractor.
+fn parameter(ident: &Ident, position: usize, parameter: &PatType, problems: &mut Problems) {
+    let ty = &*parameter.ty;
+    let what = match position {
+        0 => "its message, but a handler owns the message it receives",
+        _ => "a parameter, but a handler owns what it takes",
+    };
+    match types::unfit(ty) {
+        None => {}
+        Some(Unfit::Generic) => generic(ident, ty, problems),
+        Some(Unfit::Borrow(owned)) => {
+            let (owned, ty) = (shown(owned), shown(ty));
+            let help = match position {
+                0 => format!("take `{owned}` instead of `{ty}`"),
+                _ => format!("take `State<{owned}>` instead of `{ty}`"),
+            };
+            problems.add(ty_tokens(parameter), format!("handler `{ident}` borrows {what}"), help);
+        }
+        Some(Unfit::Borrows) => {
+            let help = "own the data, for example with `String` instead of `&str`";
+            problems.add(ty, format!("handler `{ident}` borrows {what}"), help);
+        }
+    }
+}
+
+fn ty_tokens(parameter: &PatType) -> TokenStream {
+    parameter.ty.to_token_stream()
+}
+
+/// A type as people write it.
+fn shown(tokens: impl ToTokens) -> String {
+    tokens.to_token_stream().to_string().replace("& ", "&").replace(" < ", "<").replace(" >", ">").replace(" :: ", "::")
+}
+
+/// The type of a parameter outside of the impl block, where `Self` has no meaning.
+fn concrete(ty: &Type, receiver: Option<&Type>) -> Type {
+    let _ = receiver;
+    ty.clone()
+}
+
+fn typed(input: &FnArg) -> Option<&PatType> {
+    match input {
+        FnArg::Typed(parameter) => Some(parameter),
+        FnArg::Receiver(_) => None,
+    }
+}
+
+fn cfg(attributes: &[Attribute]) -> Vec<Attribute> {
+    attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect()
+}

@@ -1,0 +1,64 @@
+//! What a parameter's type may not contain: borrowed data, and types that are chosen later.
+
+use syn::{GenericArgument, PathArguments, ReturnType, Type};
+
+/// Why a type cannot be that of a handler's parameter.
+pub(super) enum Unfit<'a> {
+    /// `&T`, with the `T`.
+    Borrow(&'a Type),
+    /// A reference or a lifetime further inside.
+    Borrows,
+    /// `impl Trait`.
+    Generic,
+}
+
+/// The first reason against a type.
+pub(super) fn unfit(ty: &Type) -> Option<Unfit<'_>> {
+    match ty {
+        Type::Reference(reference) => match is_static(reference.lifetime.as_ref()) {
+            true => unfit(&reference.elem),
+            false => Some(Unfit::Borrow(&reference.elem)),
+        },
+        Type::ImplTrait(_) => Some(Unfit::Generic),
+        // The group is a `$ty` of the user's own macro.
+        Type::Group(group) => unfit(&group.elem),
+        Type::Paren(paren) => unfit(&paren.elem),
+        Type::Array(array) => inside(&array.elem),
+        Type::Slice(slice) => inside(&slice.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(inside),
+        Type::Path(path) => path.path.segments.iter().find_map(|segment| match &segment.arguments {
+            PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(argument),
+            _ => None,
+        }),
+        // In `fn(&T)` and `dyn Fn(&T)` a reference borrows nothing yet.
+        _ => None,
+    }
+}
+
+fn argument(argument: &GenericArgument) -> Option<Unfit<'_>> {
+    match argument {
+        GenericArgument::Lifetime(lifetime) if !is_static(Some(lifetime)) => Some(Unfit::Borrows),
+        GenericArgument::Type(ty) => inside(ty),
+        GenericArgument::AssocType(binding) => inside(&binding.ty),
+        _ => None,
+    }
+}
+
+fn inside(ty: &Type) -> Option<Unfit<'_>> {
+    unfit(ty).map(|reason| match reason {
+        Unfit::Borrow(_) | Unfit::Borrows => Unfit::Borrows,
+        Unfit::Generic => Unfit::Generic,
+    })
+}
+
+fn is_static(lifetime: Option<&syn::Lifetime>) -> bool {
+    lifetime.is_some_and(|lifetime| lifetime.ident == "static")
+}
+
+/// The written return type.
+pub(super) fn output(output: &ReturnType) -> Option<Type> {
+    match output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, ty) => Some((**ty).clone()),
+    }
+}

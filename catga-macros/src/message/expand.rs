@@ -1,0 +1,66 @@
+//! What a derive writes: the traits, and the registration that `build()` finds.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+
+use super::{Kind, Message};
+
+pub(super) fn expand(message: &Message) -> TokenStream {
+    let Message { ident, krate, response, .. } = message;
+    let name = name(message);
+    let (kind, marks) = match message.kind {
+        Kind::Command => ("Command", ["IsRequest", "IsCommand"].as_slice()),
+        Kind::Query => ("Query", ["IsRequest", "IsQuery"].as_slice()),
+        Kind::Event => ("Event", ["IsEvent"].as_slice()),
+    };
+    let kind = format_ident!("{kind}");
+    let marks = marks.iter().map(|mark| format_ident!("{mark}"));
+    let qos = match message.reliable {
+        true => format_ident!("AtLeastOnce"),
+        false => format_ident!("AtMostOnce"),
+    };
+    let frame = message.frame.map(|frame| {
+        let frame = frame as usize;
+        quote!(const FRAME: ::core::primitive::usize = #frame;)
+    });
+    let place = quote_spanned!(ident.span()=> __catga::Place::here());
+    quote! {
+        const _: () = {
+            use #krate::__private as __catga;
+            #[automatically_derived]
+            impl #krate::Message for #ident {
+                const NAME: &'static ::core::primitive::str = #name;
+                const KIND: __catga::Kind = __catga::Kind::#kind;
+                const QOS: __catga::Qos = __catga::Qos::#qos;
+                #frame
+                type Reply = #response;
+
+                fn slot() -> &'static __catga::Slot {
+                    static SLOT: __catga::Slot = __catga::Slot::new();
+                    &SLOT
+                }
+            }
+            #(
+                #[automatically_derived]
+                impl __catga::#marks for #ident {}
+            )*
+            __catga::inventory::submit! {
+                __catga::MessageRegistration {
+                    message: __catga::MessageInfo::of::<#ident>(),
+                    place: #place,
+                }
+            }
+        };
+    }
+}
+
+fn name(message: &Message) -> TokenStream {
+    match &message.name {
+        Some(name) => name.to_token_stream(),
+        None => {
+            let ident = message.ident.unraw().to_string();
+            quote!(::core::concat!(::core::env!("CARGO_PKG_NAME"), ".", #ident))
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What an expansion asks of the types that a person wrote, so that one mistake is one error.
+//!
+//! Each type is checked by one call, whose span is the type's. A call that needs earlier ones to be right is found only
+//! if they are: [`Binder::reply`] only for a message and extractors, [`Replying::bind`] only for a return type that fits.
+//! Otherwise method lookup goes on to [`Unbound`], which asks for nothing. So nothing is reported twice.
+
+use std::{marker::PhantomData, ops::Deref};
+
+use crate::{
+    extract::{Extractors, FromContext, Missing, States},
+    handler::{self, Bound, IntoReply},
+    message::{Kind, Message, MessageInfo},
+};
+
+/// The first parameter of a handler is a message.
+pub const fn message<M: Message>() -> MessageInfo {
+    MessageInfo::of::<M>()
+}
+
+/// The first parameter of a handler with a group is a message, and an event.
+#[track_caller]
+pub const fn grouped<M: Message>() -> MessageInfo {
+    assert!(
+        matches!(M::KIND, Kind::Event),
+        "`group` applies only to handlers of events\nhelp: remove it: a command or a query always goes to one node"
+    );
+    MessageInfo::of::<M>()
+}
+
+/// A further parameter of a handler is an extractor.
+pub const fn extractor<T: FromContext>() {}
+
+/// Joins a function with its message and its extractors.
+pub struct Binder<'a, M, Args> {
+    states: &'a States,
+    marker: PhantomData<fn() -> (M, Args)>,
+}
+
+impl<'a, M, Args> Binder<'a, M, Args> {
+    pub fn new(states: &'a States) -> Self {
+        Self { states, marker: PhantomData }
+    }
+}
+
+impl<'a, M: Message, Args: Extractors> Binder<'a, M, Args> {
+    /// The return type fits the message.
+    pub fn reply<F, Fut>(self, function: F) -> Replying<'a, M, Args, F>
+    where
+        F: Fn(M, Args) -> Fut,
+        Fut: Future<Output: IntoReply<M::Reply>>,
+    {
+        Replying { binder: self, function }
+    }
+}
+
+/// A binder with the function that it binds.
+pub struct Replying<'a, M, Args, F> {
+    binder: Binder<'a, M, Args>,
+    function: F,
+}
+
+impl<M, Args, F, Fut> Replying<'_, M, Args, F>
+where
+    M: Message,
+    Args: Extractors,
+    F: Fn(M, Args) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoReply<M::Reply>>,
+{
+    /// The future can move between threads.
+    pub fn bind(self) -> Result<Bound, Vec<Missing>>
+    where
+        Fut: Send + 'static,
+    {
+        handler::bind(self.binder.states, self.function)
+    }
+}
+
+impl<M, Args> Deref for Binder<'_, M, Args> {
+    type Target = Unbound;
+
+    fn deref(&self) -> &Unbound {
+        &Unbound
+    }
+}
+
+impl<M, Args, F> Deref for Replying<'_, M, Args, F> {
+    type Target = Unbound;
+
+    fn deref(&self) -> &Unbound {
+        &Unbound
+    }
+}
+
+/// What a binder is while one of its types is wrong: never at run time, because such a program does not compile.
+pub struct Unbound;
+
+impl Unbound {
+    pub fn reply<F>(&self, _: F) -> Self {
+        Self
+    }
+
+    pub fn bind(&self) -> Result<Bound, Vec<Missing>> {
+        Err(Vec::new())
+    }
+}
