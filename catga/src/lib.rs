@@ -29,6 +29,11 @@ mod mediator;
 mod signal;
 mod wiring;
 
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "testing")]
+pub mod testing;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
