@@ -9,9 +9,9 @@ use syn::{
 
 /// What `#[handler]` was put on.
 pub(super) enum Item {
-    Function(Function),
-    Block(Block),
-    Other(TokenStream),
+    Function(Box<Function>),
+    Block(Box<Block>),
+    Other,
 }
 
 /// A function without its body.
@@ -48,16 +48,16 @@ pub(super) fn item(tokens: TokenStream) -> syn::Result<Item> {
         let ahead = input.fork();
         ahead.parse::<Option<Token![unsafe]>>()?;
         if ahead.peek(Token![impl]) {
-            return block(attributes, raw, input).map(Item::Block);
+            return block(attributes, raw, input).map(|block| Item::Block(Box::new(block)));
         }
         input.parse::<Visibility>()?;
         if !is_function(input) {
             input.parse::<TokenStream>()?;
-            return Ok(Item::Other(raw));
+            return Ok(Item::Other);
         }
         let signature = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Item::Function(Function { attributes, signature }))
+        Ok(Item::Function(Box::new(Function { attributes, signature })))
     };
     read.parse2(tokens)
 }

@@ -1,6 +1,8 @@
 //! What a parameter's type may not contain: borrowed data, and types that are chosen later.
 
-use syn::{GenericArgument, PathArguments, ReturnType, Type};
+use proc_macro2::{Group, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::{GenericArgument, PathArguments, ReturnType, Type, ext::IdentExt};
 
 /// Why a type cannot be that of a handler's parameter.
 pub(super) enum Unfit<'a> {
@@ -55,10 +57,44 @@ fn is_static(lifetime: Option<&syn::Lifetime>) -> bool {
     lifetime.is_some_and(|lifetime| lifetime.ident == "static")
 }
 
+/// `OrderService` of `crate::orders::OrderService`.
+pub(super) fn name(ty: &Type) -> Option<String> {
+    match ty {
+        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.unraw().to_string()),
+        Type::Group(group) => name(&group.elem),
+        Type::Paren(paren) => name(&paren.elem),
+        _ => None,
+    }
+}
+
 /// The written return type.
 pub(super) fn output(output: &ReturnType) -> Option<Type> {
     match output {
         ReturnType::Default => None,
         ReturnType::Type(_, ty) => Some((**ty).clone()),
     }
+}
+
+/// The type of a method's parameter outside of its impl block, where `Self` has no meaning.
+pub(super) fn outside(ty: &Type, owner: Option<&Type>) -> Type {
+    let tokens = owner.map(|owner| without_self(ty.to_token_stream(), owner));
+    tokens.and_then(|tokens| syn::parse2(tokens).ok()).unwrap_or_else(|| ty.clone())
+}
+
+fn without_self(tokens: TokenStream, owner: &Type) -> TokenStream {
+    let mut tokens = tokens.into_iter().peekable();
+    let mut replaced = TokenStream::new();
+    while let Some(token) = tokens.next() {
+        replaced.extend(match token {
+            TokenTree::Ident(ident) if ident == "Self" => match tokens.peek() {
+                Some(TokenTree::Punct(colon)) if colon.as_char() == ':' => quote!(<#owner>),
+                _ => owner.to_token_stream(),
+            },
+            TokenTree::Group(group) => {
+                Group::new(group.delimiter(), without_self(group.stream(), owner)).to_token_stream()
+            }
+            other => other.to_token_stream(),
+        });
+    }
+    replaced
 }
