@@ -65,7 +65,7 @@ fn a_message_has_the_name_kind_and_quality_that_were_given() {
     assert_eq!((PlaceOrder::KIND, PlaceOrder::QOS, PlaceOrder::FRAME), (Kind::Command, Qos::AtMostOnce, 0));
     assert_eq!((Status::NAME, Status::KIND, Status::FRAME), ("orders.v2.Status", Kind::Query, 128));
     assert_eq!((Changed::KIND, Changed::QOS), (Kind::Event, Qos::AtLeastOnce));
-    drop((Changed::Placed, Changed::Cancelled));
+    let _ = (Changed::Placed, Changed::Cancelled);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn options_are_those_that_were_given() {
     assert_eq!(options.group, Some("stock"));
     assert_eq!(options.attempts, Some(3));
     assert_eq!(options.backoff, Some(Duration::from_millis(100)));
-    assert_eq!(options.timeout, Some(Duration::from_secs(120)));
+    assert_eq!(options.timeout, Some(Duration::from_mins(2)));
     assert_eq!(options.concurrency, Some(8));
     let options = handler_named("catga-macros.place_order").options;
     assert!(options.group.is_none() && options.attempts.is_none() && options.timeout.is_none());
@@ -130,7 +130,7 @@ fn options_are_those_that_were_given() {
 
 #[test]
 fn a_method_takes_the_keys_of_its_block_unless_it_says_otherwise() {
-    assert_eq!(handler_named("catga-macros.Orders.status").options.timeout, Some(Duration::from_secs(3_600)));
+    assert_eq!(handler_named("catga-macros.Orders.status").options.timeout, Some(Duration::from_hours(1)));
     assert_eq!(handler_named("orders.changed").options.timeout, Some(Duration::from_millis(1)));
 }
 

@@ -40,6 +40,7 @@ pub struct Binder<'a, M, Args, F> {
 }
 
 impl<'a, M, Args, F> Binder<'a, M, Args, F> {
+    /// Takes a function that has a message and a tuple of parameters.
     pub fn new<Fut>(states: &'a States, function: F) -> Self
     where
         F: Fn(M, Args) -> Fut,
@@ -102,10 +103,12 @@ impl<M, Args, F> Deref for Replying<'_, M, Args, F> {
 pub struct Unbound;
 
 impl Unbound {
+    /// Stands for [`Binder::reply`].
     pub fn reply(&self) -> Self {
         Self
     }
 
+    /// Stands for [`Replying::bind`].
     pub fn bind(&self) -> Result<Bound, Vec<Missing>> {
         Err(Vec::new())
     }

@@ -1,14 +1,12 @@
 //! What a handler must be: an `async fn` that owns its message and its parameters.
 
 use quote::ToTokens;
-use syn::{
-    Attribute, FnArg, GenericParam, Ident, Meta, PatType, Receiver, ReceiverKind, Safety, Signature, Type, parse_quote,
-};
+use syn::{Attribute, FnArg, GenericParam, Ident, Meta, PatType, Safety, Signature, Type, parse_quote};
 
 use super::{
     Handler,
     options::{self, Options},
-    parse::{Block, Function, Method},
+    parse::{self, Block, Function, Method},
     types::{self, Unfit},
 };
 use crate::errors::Problems;
@@ -47,7 +45,7 @@ pub(super) fn block(block: &Block, options: &Options, problems: &mut Problems) -
         problems.add(&block.generics, problem, "write the `impl` block for one concrete type");
         return Vec::new();
     }
-    let marked = |method: &&Method| !method.handler.is_empty() || is_handler(&method.function.signature);
+    let marked = |method: &&Method| !method.handler.is_empty() || parse::is_handler(&method.function.signature);
     let mut found = false;
     let mut handlers = Vec::new();
     for method in block.methods.iter().filter(marked) {
@@ -65,27 +63,10 @@ pub(super) fn block(block: &Block, options: &Options, problems: &mut Problems) -
     handlers
 }
 
-/// Whether a method in a block is a handler without saying so.
-fn is_handler(signature: &Signature) -> bool {
-    signature.asyncness.is_some() && signature.receiver().and_then(borrow).is_some()
-}
-
-/// Whether a receiver is borrowed, and whether mutably.
-fn borrow(receiver: &Receiver) -> Option<bool> {
-    match &receiver.kind {
-        ReceiverKind::Reference(_, _, mutability) => Some(mutability.is_some()),
-        ReceiverKind::Typed(_, ty) => match &**ty {
-            Type::Reference(reference) => Some(reference.mutability.is_some()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 fn method(method: &Method, owner: &Type, options: Options, problems: &mut Problems) -> Option<Handler> {
     let signature = &method.function.signature;
     let ident = &signature.ident;
-    match signature.receiver().map(|receiver| (receiver, borrow(receiver))) {
+    match signature.receiver().map(|receiver| (receiver, parse::borrow(receiver))) {
         Some((_, Some(false))) => return handler(&method.function, Some(owner), options, problems),
         Some((receiver, Some(true))) => {
             let problem = format!("handlers run concurrently, so `{ident}` cannot take `&mut self`");
@@ -219,14 +200,17 @@ fn typed(input: &FnArg) -> Option<&PatType> {
     }
 }
 
-/// The attributes of a function that hold for its registration too; an expectation is met in the function alone.
+/// The attributes of a function that hold for its registration too.
 fn shared(attributes: &[Attribute]) -> Vec<Attribute> {
     let shared = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::List(list) if list.path.is_ident("cfg") || list.path.is_ident("allow") => Some(attribute.clone()),
+        // An expectation is met in the function alone.
         Meta::List(list) if list.path.is_ident("expect") => {
             let lints = &list.tokens;
             Some(parse_quote!(#[allow(#lints)]))
         }
+        // To register what is deprecated is not to use it.
+        meta if meta.path().is_ident("deprecated") => Some(parse_quote!(#[allow(deprecated)])),
         _ => None,
     });
     shared.collect()

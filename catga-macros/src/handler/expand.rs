@@ -115,19 +115,19 @@ fn name(handler: &Handler) -> TokenStream {
 fn options(handler: &Handler) -> TokenStream {
     let options = &handler.options;
     let millis = |millis: &u64| quote!(::core::time::Duration::from_millis(#millis));
-    let fields: Vec<TokenStream> = [
+    let fields = [
         options.group.as_ref().map(|group| quote!(group: ::core::option::Option::Some(#group))),
         options.attempts.map(|attempts| quote!(attempts: ::core::option::Option::Some(#attempts))),
         options.backoff_ms.as_ref().map(millis).map(|time| quote!(backoff: ::core::option::Option::Some(#time))),
         options.timeout_ms.as_ref().map(millis).map(|time| quote!(timeout: ::core::option::Option::Some(#time))),
         options.concurrency.map(|runs| quote!(concurrency: ::core::option::Option::Some(#runs))),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    ];
+    let all = fields.len();
+    let fields: Vec<TokenStream> = fields.into_iter().flatten().collect();
     let default = quote!(__catga::HandlerOptions::DEFAULT);
-    match fields.is_empty() {
-        true => default,
-        false => quote!(__catga::HandlerOptions { #(#fields,)* ..#default }),
+    match fields.len() {
+        0 => default,
+        given if given == all => quote!(__catga::HandlerOptions { #(#fields,)* }),
+        _ => quote!(__catga::HandlerOptions { #(#fields,)* ..#default }),
     }
 }

@@ -98,3 +98,57 @@ fn without_self(tokens: TokenStream, owner: &Type) -> TokenStream {
     }
     replaced
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Type {
+        syn::parse_str(text).unwrap_or_else(|error| unreachable!("{text}: {error}"))
+    }
+
+    #[test]
+    fn what_owns_its_data_is_fit() {
+        for text in [
+            "PlaceOrder",
+            "&'static str",
+            "State<Arc<dyn Fn(&str) -> u8>>",
+            "State<fn(&str) -> &u8>",
+            "Cow<'static, str>",
+            "(Context, [u8; 4])",
+        ] {
+            assert!(unfit(&parsed(text)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_borrows_is_unfit_however_deep() {
+        for text in ["&Db", "&'a mut Db", "(&Db)"] {
+            assert!(matches!(unfit(&parsed(text)), Some(Unfit::Borrow(_))), "{text}");
+        }
+        for text in ["State<&Db>", "Cow<'a, str>", "Vec<Option<&str>>", "(Context, &Db)", "[&str; 2]", "A<T = &u8>"] {
+            assert!(matches!(unfit(&parsed(text)), Some(Unfit::Borrows)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_chosen_later_is_unfit() {
+        for text in ["impl Send", "State<impl Clone>"] {
+            assert!(matches!(unfit(&parsed(text)), Some(Unfit::Generic)), "{text}");
+        }
+    }
+
+    #[test]
+    fn self_is_replaced_outside_of_its_block() {
+        let owner = parsed("a::Orders<u8>");
+        for (inside, expected) in [
+            ("Self", "a::Orders<u8>"),
+            ("Self::Message", "<a::Orders<u8>>::Message"),
+            ("Wrap<(Self, u8)>", "Wrap<(a::Orders<u8>, u8)>"),
+            ("Other", "Other"),
+        ] {
+            let outside = outside(&parsed(inside), Some(&owner)).to_token_stream().to_string();
+            assert_eq!(outside, parsed(expected).to_token_stream().to_string());
+        }
+    }
+}

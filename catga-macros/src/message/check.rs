@@ -17,6 +17,7 @@ pub(super) fn check(kind: Kind, input: DeriveInput) -> (Option<Message>, Problem
     }
     let mut message = Message {
         kind,
+        deprecated: input.attrs.iter().any(|attribute| attribute.path().is_ident("deprecated")),
         ident: input.ident,
         response: quote!(()),
         reliable: false,

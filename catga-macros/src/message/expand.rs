@@ -27,7 +27,9 @@ pub(super) fn expand(message: &Message) -> TokenStream {
     // A response that is more private than its message is reported where it is named.
     let reply = quote_spanned!(response.span()=> type Reply = #response;);
     let place = quote_spanned!(ident.span()=> __catga::Place::here());
+    let allow = message.deprecated.then(|| quote!(#[allow(deprecated)]));
     quote! {
+        #allow
         const _: () = {
             use #krate::__private as __catga;
             #[automatically_derived]

@@ -2,6 +2,7 @@ impl Mailer {
     fn sender(&self) -> &str {
         &self.sender
     }
+    #[allow(clippy::unused_async)]
     async fn receipt(&self, event: OrderPlaced) -> Result<(), MailError> {
         self.send(event, self.sender()).await
     }
