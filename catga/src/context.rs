@@ -1,6 +1,11 @@
 //! What a handler may know of the message that it handles, and the port to the node that it runs on.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
@@ -180,8 +185,10 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn node(&self) -> &str;
     /// Fires when running handlers are given up.
     fn cancellation(&self) -> &CancellationToken;
-    /// The mediator behind the port.
-    fn as_any(&self) -> &dyn Any;
+    /// The port for keeps.
+    fn shared(&self) -> Arc<dyn Port>;
+    /// The node behind the port.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// An event that leaves when its handler has succeeded; the mediator knows how.
@@ -192,27 +199,55 @@ pub(crate) trait Emission: Send + 'static {
     -> BoxFuture<'static, Result<(), Error>>;
 }
 
+/// Where the metadata of a message comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Known(&'a Metadata),
+    /// Minted when the first handler asks, and the same for all handlers of the message.
+    Lazy(&'a OnceLock<Metadata>),
+}
+
 /// One run of one handler, before it starts: makes the context if an extractor asks for it.
 pub(crate) struct Run<'a> {
-    pub(crate) port: &'a Arc<dyn Port>,
+    pub(crate) port: &'a dyn Port,
     pub(crate) handler: &'a Arc<str>,
     pub(crate) attempt: u32,
-    /// Where the metadata comes from; fresh if `None`, and then minted only if somebody asks.
-    pub(crate) metadata: Option<&'a Metadata>,
+    /// What the caller waits, for metadata that has no deadline yet.
+    pub(crate) patience: Option<Duration>,
+    pub(crate) metadata: Source<'a>,
     /// The context, once it was asked for; kept by whoever runs the handler, for what it emits.
     pub(crate) context: Option<Context>,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(port: &'a Arc<dyn Port>, handler: &'a Arc<str>, metadata: Option<&'a Metadata>) -> Self {
-        Self { port, handler, attempt: 1, metadata, context: None }
+    pub(crate) fn new(port: &'a dyn Port, handler: &'a Arc<str>, metadata: Source<'a>) -> Self {
+        Self { port, handler, attempt: 1, patience: None, metadata, context: None }
+    }
+
+    /// The run that a context was made for.
+    pub(crate) fn of(context: &'a Context) -> Self {
+        Self {
+            port: &*context.0.port,
+            handler: &context.0.handler,
+            attempt: context.0.attempt,
+            patience: None,
+            metadata: Source::Known(&context.0.metadata),
+            context: Some(context.clone()),
+        }
     }
 
     pub(crate) fn context(&mut self) -> &Context {
         self.context.get_or_insert_with(|| {
+            let mut metadata = match self.metadata {
+                Source::Known(metadata) => metadata.clone(),
+                Source::Lazy(cell) => cell.get_or_init(Metadata::fresh).clone(),
+            };
+            if let (None, Some(patience)) = (metadata.deadline, self.patience) {
+                metadata.deadline = Some(Instant::now() + patience);
+            }
             Context(Arc::new(Inner {
-                metadata: self.metadata.cloned().unwrap_or_else(Metadata::fresh),
-                port: self.port.clone(),
+                metadata,
+                port: self.port.shared(),
                 handler: self.handler.clone(),
                 attempt: self.attempt,
                 emitted: SegQueue::new(),

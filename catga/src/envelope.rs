@@ -134,15 +134,17 @@ pub struct RequestPart {
 pub struct RetryPart {
     /// The handlers that remain, with the number of the next run of each, from 1.
     pub handlers: Vec<(String, u32)>,
+    /// How often it was replayed after it had become a dead letter.
+    pub replays: u32,
 }
 
 impl Envelope {
     /// A message as its sender makes it: its own conversation, no headers.
-    pub fn new(name: &str, kind: Kind, source: &Arc<str>, payload: Bytes) -> Self {
+    pub fn new(name: Arc<str>, kind: Kind, source: &Arc<str>, payload: Bytes) -> Self {
         let id = MessageId::new();
         Self {
             id,
-            name: name.into(),
+            name,
             kind,
             source: source.clone(),
             correlation: id,
@@ -165,10 +167,18 @@ impl Envelope {
 }
 
 /// A node's answer to a request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[non_exhaustive]
 pub struct Reply {
     /// The token of the request.
     pub token: u64,
-    /// The encoded response, or why there is none. `None` in `Ok` stands for a probe's answer.
-    pub(crate) result: Result<Bytes, crate::error::RemoteError>,
+    /// The encoded response, or why there is none.
+    pub result: Result<Bytes, Error>,
+}
+
+impl Reply {
+    /// An answer to the request with this token.
+    pub fn new(token: u64, result: Result<Bytes, Error>) -> Self {
+        Self { token, result }
+    }
 }

@@ -147,6 +147,11 @@ impl Error {
         Self::not_started(ErrorKind::Codec, format!("`{name}` cannot be decoded: {error}")).with_source(error)
     }
 
+    /// The same error for another caller that waits for the same thing.
+    pub(crate) fn duplicate(&self) -> Self {
+        self.to_remote().into()
+    }
+
     /// The parts that travel back to a remote caller.
     pub(crate) fn to_remote(&self) -> RemoteError {
         RemoteError {

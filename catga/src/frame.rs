@@ -108,7 +108,7 @@ pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
 pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
     encode(REPLIES, replies, |reply| ReplyEntry {
         token: reply.token,
-        result: reply.result.as_ref().map(|payload| &payload[..]).map_err(Clone::clone),
+        result: reply.result.as_ref().map(|payload| &payload[..]).map_err(Error::to_remote),
     })
 }
 
@@ -119,7 +119,10 @@ pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
 /// `Codec` for anything that is not a whole frame of replies in this version.
 pub fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
     decode(REPLIES, frame, |entry: ReplyEntry<'_>| {
-        Ok(Reply { token: entry.token, result: entry.result.map(|payload| frame.slice_ref(payload)) })
+        Ok(Reply {
+            token: entry.token,
+            result: entry.result.map(|payload| frame.slice_ref(payload)).map_err(Error::from),
+        })
     })
 }
 

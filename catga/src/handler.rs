@@ -87,6 +87,8 @@ pub(crate) trait ErasedHandler: Send + Sync {
     fn decode(&self, payload: &[u8]) -> Result<Box<dyn Any + Send + Sync>, Error>;
     /// Runs with a copy of a message that `decode` gave, and encodes the reply.
     fn start_any(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<Bytes>;
+    /// Runs with a copy of an event that `decode` gave, or that is of the handler's type.
+    fn start_event(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<()>;
     /// Runs with a message of the handler's type and gives its reply, neither encoded: the form that layers see.
     fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>>;
     /// Puts something around this handler: `start_boxed` of the given handler stands for its own.
@@ -176,6 +178,12 @@ impl<M: Message> ErasedHandler for Typed<M> {
             let reply = future.await?;
             codec::encode(M::NAME, &reply).map_err(|error| Failure::new("codec", error.to_string()).permanent())
         })
+    }
+
+    fn start_event(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<()> {
+        let Some(message) = message.downcast_ref::<M>() else { return wrong_type(M::NAME) };
+        let future = self.0.start(message.clone(), run);
+        Box::pin(async move { future.await.map(drop) })
     }
 
     fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>> {

@@ -5,6 +5,7 @@ mod error;
 mod id;
 
 mod codec;
+mod dead_letter;
 mod envelope;
 mod frame;
 mod message;
@@ -15,6 +16,24 @@ mod extract;
 mod handler;
 mod registry;
 
+pub mod middleware;
+pub mod transport;
+
+pub mod cluster;
+mod delivery;
+mod idempotency;
+
+mod builder;
+mod dead_letters;
+mod mediator;
+mod signal;
+mod wiring;
+
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "testing")]
+pub mod testing;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
@@ -23,10 +42,15 @@ pub mod __private;
 pub use catga_macros::{Command, Event, Query, handler};
 
 pub use crate::{
+    builder::Builder,
+    cluster::{Cluster, ClusterChange, ClusterChanges, NodeInfo, Routing},
     context::Context,
+    dead_letters::DeadLetters,
+    delivery::{counters::Counts, limits::Limits},
     envelope::Headers,
     error::{BoxError, Error, ErrorKind, Failure, IntoFailure, Outcome, Retry},
     extract::{FromContext, Missing, State, States},
     id::MessageId,
+    mediator::{Mediator, PublishOptions, SendOptions, Sending},
     message::{Command, Event, Kind, Message, Qos, Query, Request},
 };

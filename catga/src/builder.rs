@@ -1,0 +1,433 @@
+//! Puts a mediator together: finds the handlers, checks the wiring, joins the transport, starts the tasks.
+
+use std::{
+    any::{TypeId, type_name_of_val},
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use rustc_hash::FxHashMap;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Layer, Service};
+
+use crate::{
+    cluster::{
+        Cluster, Routing,
+        membership::Membership,
+        record::{Record, hash_of},
+        snapshot::{NodeView, Table, Vitals},
+    },
+    delivery::{
+        counters::Counters,
+        durable::DurableTask,
+        events::EventIntake,
+        limits::Limits,
+        node::Node,
+        observe::Observer,
+        requests::Requests,
+        server::Server,
+        table::{HandlerEntry, HandlerTable},
+        tasks::Tasks,
+    },
+    error::{BoxError, Error},
+    extract::States,
+    handler::HandlerRegistration,
+    id::now_millis,
+    mediator::Mediator,
+    message::{Kind, Qos},
+    middleware::{
+        Answer, Call, HandlerService,
+        gate::{Gate, Turnstile},
+        layer::{BoxLayer, boxed, wrap},
+        retry::RetryPolicy,
+    },
+    registry,
+    transport::{Durable, InProcess, Joined, Registration, Transport},
+    wiring,
+};
+
+/// Describes a mediator; [`build`](Self::build) makes it.
+pub struct Builder {
+    states: States,
+    layers: Vec<BoxLayer>,
+    default_layers: bool,
+    transport: Option<Arc<dyn Transport>>,
+    node: Option<String>,
+    generated: bool,
+    endpoint: Option<String>,
+    app: String,
+    routing: Routing,
+    limits: Limits,
+    pub(crate) selection: Selection,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) kill: Option<CancellationToken>,
+}
+
+/// Which of the linked handlers a node runs.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) discover: bool,
+    /// Functions that were named, by their type, and how they are called.
+    pub(crate) functions: Vec<(TypeId, &'static str)>,
+    pub(crate) only: Option<Vec<String>>,
+    pub(crate) without: Vec<String>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            states: States::default(),
+            layers: Vec::new(),
+            default_layers: true,
+            transport: None,
+            node: None,
+            generated: false,
+            endpoint: None,
+            app: "catga".to_owned(),
+            routing: Routing::default(),
+            limits: Limits::default(),
+            selection: Selection { discover: true, functions: Vec::new(), only: None, without: Vec::new() },
+            observer: None,
+            kill: None,
+        }
+    }
+
+    /// Gives handlers a value: for `State<T>`, and for the `&self` of handlers in an impl block of `T`.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(Arc::new(value));
+        self
+    }
+
+    /// Puts a layer around every handler; the first layer is the outermost.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<HandlerService> + Send + Sync + 'static,
+        L::Service: Service<Call, Response = Answer> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Call>>::Error: Into<BoxError>,
+        <L::Service as Service<Call>>::Future: Send + 'static,
+    {
+        self.layers.push(boxed(layer));
+        self
+    }
+
+    /// Whether handlers run under the default layers: deadline, limit of concurrency and time-out. Panics are isolated in any case.
+    /// Without them a local call is as fast as it gets, and a handler that never ends is waited for for ever.
+    #[must_use]
+    pub fn default_layers(mut self, on: bool) -> Self {
+        self.default_layers = on;
+        self
+    }
+
+    /// Joins other nodes by this transport. Without one, the node has a broker of its own in this process.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// The id of this node: letters, digits, `-`, `_` and `.`. A node that comes back under its id gets what it missed.
+    #[must_use]
+    pub fn node(mut self, id: impl Into<String>) -> Self {
+        self.node = Some(id.into());
+        self
+    }
+
+    /// Makes up an id at each start: what is stored for the node while it is away is lost, and that is intended.
+    #[must_use]
+    pub fn generated_node(mut self) -> Self {
+        self.generated = true;
+        self
+    }
+
+    /// Where this node serves, for other nodes to see.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// The application, `catga` by default: nodes of different applications do not meet.
+    #[must_use]
+    pub fn app(mut self, app: impl Into<String>) -> Self {
+        self.app = app.into();
+        self
+    }
+
+    /// How requests without a key find their node.
+    #[must_use]
+    pub fn routing(mut self, routing: Routing) -> Self {
+        self.routing = routing;
+        self
+    }
+
+    /// The limits of this node.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Whether the handlers that are linked into this process are found by themselves; so it is by default.
+    #[must_use]
+    pub fn discover(mut self, on: bool) -> Self {
+        self.selection.discover = on;
+        self
+    }
+
+    /// Runs this handler: a function, or a method such as `OrderService::place`, that carries `#[handler]`.
+    #[must_use]
+    pub fn handler<F: 'static>(mut self, function: F) -> Self {
+        self.selection.functions.push((TypeId::of::<F>(), type_name_of_val(&function)));
+        self
+    }
+
+    /// Runs only the handlers of these names.
+    #[must_use]
+    pub fn only(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.selection.only.get_or_insert_default().extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Does not run the handlers of these names.
+    #[must_use]
+    pub fn without(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.selection.without.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Checks the wiring, joins the transport and starts the node. When it returns, the node receives.
+    ///
+    /// # Errors
+    ///
+    /// `Configuration` with every mistake of the wiring at once; what the transport says.
+    ///
+    /// # Cancellation
+    ///
+    /// No node is started when the future is dropped.
+    pub async fn build(mut self) -> Result<Mediator, Error> {
+        let transport = self.transport.take().unwrap_or_else(|| Arc::new(InProcess::new()));
+        let capabilities = transport.capabilities();
+        let mut problems = wiring::Problems::default();
+        let app = problems.name("application", &self.app);
+        let given = self.node.as_deref().map(|id| problems.name("node", id));
+        let generated = given.is_none();
+        let chosen = wiring::choose(&self.selection, &mut problems);
+        if generated && !self.generated && capabilities.survives_the_process {
+            problems.nameless_node(&chosen);
+        }
+        let handlers = self.bind(&chosen, &mut problems);
+        problems.into_result()?;
+
+        let incarnation = now_millis();
+        let id = given.unwrap_or_else(|| format!("node-{:08x}", fastrand::u32(..)).into());
+        let (table, turnstiles) = handlers;
+        let durables = durables_of(&table, &id, generated, &self.limits);
+        let requests = table.handled_requests();
+        let registration = Registration {
+            app,
+            node: id.clone(),
+            incarnation,
+            events: table.handled_events(Qos::AtMostOnce),
+            requests: requests.clone(),
+            durables: durables.iter().map(|(spec, _)| spec.clone()).collect(),
+            queue: self.limits.queue,
+        };
+        let Joined { link, inbox, consumers } = transport.join(registration).await?;
+
+        let endpoint: Option<Arc<str>> = self.endpoint.map(Into::into);
+        let cluster = Cluster::new(Arc::new(Table::new(NodeView {
+            id: id.clone(),
+            incarnation,
+            endpoint: endpoint.clone(),
+            requests: requests.clone().into(),
+            online: true,
+            own: true,
+            vitals: Arc::new(Vitals::new()),
+        })));
+        let (asks, asks_receiver) = mpsc::channel(self.limits.queue.max(1));
+        let (local, local_receiver) = mpsc::channel(self.limits.queue.max(1));
+        let node = Arc::new_cyclic(|this| Node {
+            id: id.clone(),
+            incarnation,
+            generated,
+            limits: self.limits,
+            routing: self.routing,
+            default_layers: self.default_layers,
+            handlers: table,
+            cluster: cluster.clone(),
+            link: link.clone(),
+            capabilities,
+            asks,
+            local,
+            counters: Arc::new(Counters::default()),
+            tasks: Tasks::new(self.kill),
+            stop: CancellationToken::new(),
+            cancel: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            shutting_down: AtomicBool::new(false),
+            observer: self.observer,
+            started: Instant::now(),
+            durables: TaskTracker::new(),
+            this: this.clone(),
+        });
+        for turnstile in turnstiles {
+            node.tasks.spawn(turnstile.run(node.stop.clone()));
+        }
+        for ((spec, handlers), consumer) in durables.into_iter().zip(consumers) {
+            let task = DurableTask::new(node.clone(), spec, handlers, consumer);
+            node.tasks.spawn(node.durables.track_future(task.run()));
+        }
+        node.tasks.spawn(Requests::new(link.clone(), asks_receiver, inbox.replies, node.counters.clone()).run());
+        node.tasks.spawn(Server::new(node.clone(), inbox.requests, local_receiver).run());
+        let intake = EventIntake { node: node.clone(), events: inbox.events, sequences: FxHashMap::default() };
+        node.tasks.spawn(intake.run());
+        let loaded = Arc::downgrade(&node);
+        let membership = Membership {
+            own: Record {
+                node: id,
+                incarnation,
+                endpoint,
+                load: 0,
+                started_ms: incarnation,
+                requests_hash: hash_of(&requests),
+                requests: Some(requests),
+            },
+            load: Arc::new(move || loaded.upgrade().map_or(0, |node| node.handlers.occupied() as u64)),
+            cluster,
+            link,
+            inbox: inbox.cluster,
+            heartbeat: node.limits.heartbeat,
+            silence: node.limits.silence,
+            members: BTreeMap::new(),
+            stop: node.stop.clone(),
+        };
+        node.tasks.spawn(membership.run());
+        show_handlers(&node);
+        Ok(Mediator(node))
+    }
+
+    /// Gives every handler its state, and puts the layers around it.
+    fn bind(
+        &self,
+        chosen: &[&'static HandlerRegistration],
+        problems: &mut wiring::Problems,
+    ) -> (HandlerTable, Vec<Turnstile>) {
+        let mut table = HandlerTable::default();
+        let mut turnstiles = Vec::new();
+        for registration in registry::messages() {
+            table.route_mut(registration.message);
+        }
+        for registration in chosen {
+            let mut bound = match (registration.bind)(&self.states) {
+                Ok(bound) => bound,
+                Err(missing) => {
+                    problems.missing(registration, missing);
+                    continue;
+                }
+            };
+            if !self.layers.is_empty() {
+                let erased = bound.erased.clone();
+                bound = erased.layered(wrap(erased.clone(), registration.message, &self.layers));
+            }
+            let options = &registration.options;
+            let event = registration.message.kind == Kind::Event;
+            let attempts = if event { self.limits.event_attempts } else { self.limits.request_attempts };
+            let concurrency = options.concurrency.map_or(self.limits.concurrency, |limit| limit as usize);
+            let gate =
+                self.default_layers.then(|| Gate::new(concurrency, self.limits.queue)).map(|(gate, turnstile)| {
+                    turnstiles.push(turnstile);
+                    gate
+                });
+            let entry = Arc::new(HandlerEntry {
+                name: registration.name.into(),
+                place: registration.place,
+                message: registration.message,
+                group: options.group.map(Into::into),
+                retry: RetryPolicy {
+                    attempts: options.attempts.unwrap_or(attempts).max(1),
+                    base: options.backoff.unwrap_or(self.limits.backoff),
+                },
+                timeout: match self.default_layers {
+                    true => options.timeout.unwrap_or(self.limits.handler_timeout),
+                    false => options.timeout.unwrap_or(std::time::Duration::MAX),
+                },
+                concurrency,
+                bound,
+                gate,
+            });
+            let route = table.route_mut(registration.message);
+            match event {
+                true => route.events.push(entry),
+                false => route.request = Some(entry),
+            }
+        }
+        table.index_names();
+        (table, turnstiles)
+    }
+}
+
+/// The durables of a node, and the handlers that each of them serves.
+fn durables_of(
+    table: &HandlerTable,
+    node: &Arc<str>,
+    generated: bool,
+    limits: &Limits,
+) -> Vec<(Durable, Vec<Arc<HandlerEntry>>)> {
+    let mut durables: BTreeMap<String, (Durable, Vec<Arc<HandlerEntry>>)> = BTreeMap::new();
+    let reliable = table
+        .handlers()
+        .filter(|handler| handler.message.kind == Kind::Event && handler.message.qos == Qos::AtLeastOnce);
+    for handler in reliable {
+        let event: Arc<str> = handler.message.name.into();
+        // A group has one durable for each event type: versions of an application do not fight over a filter, and one
+        // type that fails does not hold up the others.
+        let name = match &handler.group {
+            Some(group) => format!("g.{group}.{event}"),
+            None => format!("n.{node}"),
+        };
+        let lifetime = match (&handler.group, generated) {
+            (Some(_), _) => None,
+            (None, true) => Some(limits.generated_lifetime),
+            (None, false) => Some(limits.durable_lifetime),
+        };
+        let (durable, handlers) = durables.entry(name.clone()).or_insert_with(|| {
+            let (name, shared, ack_wait) = (name.into(), handler.group.is_some(), limits.ack_wait);
+            (Durable { name, events: Vec::new(), shared, ack_wait, lifetime }, Vec::new())
+        });
+        if !durable.events.contains(&event) {
+            durable.events.push(event);
+        }
+        handlers.push(handler.clone());
+    }
+    durables.into_values().collect()
+}
+
+/// Shows at the start what was found, one line a handler.
+fn show_handlers(node: &Node) {
+    let mut handlers: Vec<_> = node.handlers.handlers().collect();
+    handlers.sort_by_key(|handler| (handler.message.name, handler.name.clone()));
+    for handler in handlers {
+        tracing::info!(
+            target: "catga",
+            node = %node.id,
+            message = handler.message.name,
+            kind = handler.message.described(),
+            handler = %handler.name,
+            group = handler.group.as_deref().unwrap_or("-"),
+            attempts = handler.retry.attempts,
+            concurrency = handler.concurrency,
+            place = %handler.place,
+            "handles"
+        );
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("node", &self.node).field("app", &self.app).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! The task that keeps the node table: announces this node, listens to the others, notices silence.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Cluster, ClusterChange,
+    record::{Announcement, Record},
+    snapshot::{NodeView, Vitals},
+};
+use crate::transport::Link;
+
+/// The most nodes in the table; further ones are not taken up, and a log line says so.
+pub const MAX_NODES: usize = 4_096;
+/// After how many times of silence a node that never said goodbye is forgotten.
+const FORGET_AFTER: u32 = 120;
+
+/// Keeps the node table of one node.
+pub(crate) struct Membership {
+    pub(crate) own: Record,
+    /// Counts what runs or waits here.
+    pub(crate) load: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) cluster: Cluster,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) inbox: mpsc::Receiver<Bytes>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) silence: Duration,
+    pub(crate) members: BTreeMap<Arc<str>, Member>,
+    /// Fires when this node leaves.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Another node.
+pub(crate) struct Member {
+    view: Arc<NodeView>,
+    requests_hash: u64,
+    /// On this node's monotonic clock.
+    last_seen: Instant,
+}
+
+impl Membership {
+    /// Announces this node until the future is dropped.
+    pub(crate) async fn run(mut self) {
+        self.announce(&Announcement::Joining(self.record(true))).await;
+        let mut ticks = tokio::time::interval_at(Instant::now() + self.heartbeat, self.heartbeat);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expected = Instant::now() + self.heartbeat;
+        loop {
+            // Between heartbeats the task wakes when the next member would fall silent.
+            let silence =
+                self.members.values().filter(|member| member.view.online).map(|member| member.last_seen).min();
+            let silence = silence.map_or_else(|| expected + self.silence, |seen| seen + self.silence);
+            tokio::select! {
+                biased;
+                announcement = self.inbox.recv() => match announcement {
+                    Some(bytes) => self.hear(&bytes).await,
+                    None => return,
+                },
+                () = self.stop.cancelled() => {
+                    let (node, incarnation) = (self.own.node.clone(), self.own.incarnation);
+                    return self.announce(&Announcement::Leaving { node, incarnation }).await;
+                }
+                _ = ticks.tick() => {
+                    let now = Instant::now();
+                    self.forgive(now.saturating_duration_since(expected));
+                    expected = now + self.heartbeat;
+                    self.announce(&Announcement::Here(self.record(false))).await;
+                    self.forget(now);
+                }
+                () = tokio::time::sleep_until(silence) => {}
+            }
+            self.notice_silence(Instant::now());
+        }
+    }
+
+    fn record(&self, with_requests: bool) -> Record {
+        let mut record = self.own.clone();
+        record.load = (self.load)();
+        if !with_requests {
+            record.requests = None;
+        }
+        if let Some(own) = self.cluster.table().load().get(&self.own.node) {
+            own.vitals.seen(record.load);
+        }
+        record
+    }
+
+    async fn announce(&self, announcement: &Announcement) {
+        if let Err(error) = self.link.announce(announcement.encode()).await {
+            tracing::warn!(target: "catga::cluster", %error, "this node could not announce itself");
+        }
+    }
+
+    async fn hear(&mut self, bytes: &[u8]) {
+        match Announcement::decode(bytes) {
+            Some(Announcement::Joining(record)) => {
+                if self.take_up(record) {
+                    self.announce(&Announcement::Here(self.record(true))).await;
+                }
+            }
+            Some(Announcement::Here(record)) => {
+                let node = record.node.clone();
+                let known = self.members.get(&node).map(|member| (member.requests_hash, member.view.incarnation));
+                let asks = record.requests.is_none() && known != Some((record.requests_hash, record.incarnation));
+                if self.take_up(record) && asks {
+                    self.announce(&Announcement::Who { node }).await;
+                }
+            }
+            Some(Announcement::Leaving { node, incarnation }) => {
+                if self.members.get(&node).is_some_and(|member| member.view.incarnation <= incarnation) {
+                    self.members.remove(&node);
+                    self.publish();
+                    self.cluster.tell(ClusterChange::Left(node.to_string()));
+                }
+            }
+            Some(Announcement::Who { node }) if node == self.own.node => {
+                self.announce(&Announcement::Here(self.record(true))).await;
+            }
+            Some(Announcement::Who { .. }) => {}
+            None => tracing::debug!(target: "catga::cluster", "an announcement could not be read"),
+        }
+    }
+
+    /// Takes up what a node says about itself; says whether it was news of another node.
+    fn take_up(&mut self, record: Record) -> bool {
+        if record.node == self.own.node {
+            if record.incarnation > self.own.incarnation {
+                tracing::error!(target: "catga::cluster", node = %record.node, "another process runs under this node's id");
+            }
+            return false;
+        }
+        let known = self.members.get(&record.node);
+        if known.is_none() && self.members.len() + 1 >= MAX_NODES {
+            tracing::error!(target: "catga::cluster", node = %record.node, limit = MAX_NODES, "the node table is full");
+            return false;
+        }
+        if known.is_some_and(|member| member.view.incarnation > record.incarnation) {
+            // A late word of the node's former self.
+            return false;
+        }
+        let same = known.filter(|member| member.view.incarnation == record.incarnation);
+        let unchanged = same.is_some_and(|member| {
+            member.view.online && (record.requests.is_none() || member.requests_hash == record.requests_hash)
+        });
+        if unchanged {
+            if let Some(member) = self.members.get_mut(&record.node) {
+                member.last_seen = Instant::now();
+                member.view.vitals.seen(record.load);
+            }
+            return true;
+        }
+        let change = match (known, same) {
+            (None, _) => Some(ClusterChange::Joined(record.node.to_string())),
+            (Some(_), None) => Some(ClusterChange::Restarted(record.node.to_string())),
+            (_, Some(member)) if !member.view.online => Some(ClusterChange::Returned(record.node.to_string())),
+            _ => None,
+        };
+        let vitals = same.map_or_else(|| Arc::new(Vitals::new()), |member| member.view.vitals.clone());
+        vitals.seen(record.load);
+        let (requests, requests_hash) = match (record.requests, same) {
+            (Some(requests), _) => (requests.into(), record.requests_hash),
+            (None, Some(member)) => (member.view.requests.clone(), member.requests_hash),
+            // A hash that cannot fit: the list is asked for.
+            (None, None) => (Arc::from([]), 0),
+        };
+        let view = NodeView {
+            id: record.node.clone(),
+            incarnation: record.incarnation,
+            endpoint: record.endpoint,
+            requests,
+            online: true,
+            own: false,
+            vitals,
+        };
+        let member = Member { view: Arc::new(view), requests_hash, last_seen: Instant::now() };
+        self.members.insert(record.node, member);
+        self.publish();
+        if let Some(change) = change {
+            self.cluster.tell(change);
+        }
+        true
+    }
+
+    /// A pause of this node itself is nobody's silence.
+    fn forgive(&mut self, late: Duration) {
+        if late > self.heartbeat {
+            for member in self.members.values_mut() {
+                member.last_seen += late;
+            }
+        }
+    }
+
+    fn notice_silence(&mut self, now: Instant) {
+        let mut silent = Vec::new();
+        for (node, member) in &mut self.members {
+            if member.view.online && now.saturating_duration_since(member.last_seen) >= self.silence {
+                member.view = Arc::new(NodeView { online: false, ..NodeView::clone(&member.view) });
+                silent.push(node.to_string());
+            }
+        }
+        if !silent.is_empty() {
+            self.publish();
+            silent.into_iter().for_each(|node| self.cluster.tell(ClusterChange::Silent(node)));
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let count = self.members.len();
+        let limit = self.silence * FORGET_AFTER;
+        self.members.retain(|_, member| member.view.online || now.saturating_duration_since(member.last_seen) < limit);
+        if self.members.len() != count {
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        let table = self.cluster.table();
+        let own = table.load().get(&self.own.node).cloned();
+        table.replace(self.members.values().map(|member| member.view.clone()).chain(own));
+    }
+}

@@ -1,0 +1,233 @@
+//! Sends a request to a node that handles it, and to another one when the first does not answer.
+//!
+//! What certainly did not start goes to the next node at once. Silence is probed: a node that is alive is asked again
+//! under the same id, for its memory knows; a node that is gone is replaced by another one.
+
+use std::{sync::Arc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    node::Node,
+    requests::{Ask, abandoned},
+    server::LocalRequest,
+    table::Route,
+};
+use crate::{
+    cluster::routing::choose,
+    envelope::{Envelope, RequestPart},
+    error::{Error, ErrorKind, Outcome},
+    id::now_millis,
+};
+
+/// The pause between two probes of a node that is alive.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// A request that is to be sent.
+pub(crate) struct Call<'a> {
+    pub(crate) node: &'a Arc<Node>,
+    pub(crate) route: &'a Route,
+    pub(crate) envelope: Envelope,
+    pub(crate) key: Option<String>,
+    /// The only node that may have it.
+    pub(crate) target: Option<Arc<str>>,
+    pub(crate) deadline: Instant,
+}
+
+/// How asking one node ended.
+enum Asked {
+    Answered(Result<Bytes, Error>),
+    /// The node is gone; what it did with the request is not known.
+    Gone,
+    /// The caller's time is over.
+    TimedOut,
+}
+
+impl Call<'_> {
+    /// Sends the request until there is an answer, the attempts are used up or the deadline passes.
+    pub(crate) async fn run(mut self) -> Result<Bytes, Error> {
+        let mut tried: Vec<Arc<str>> = Vec::new();
+        // Whether a node that did not answer may have done the work.
+        let mut doubt = false;
+        let mut last = None;
+        for _ in 0..self.node.limits.delivery_attempts.max(1) {
+            let Some(target) = self.choose(&tried) else { break };
+            match self.ask(&target).await {
+                Asked::Answered(Ok(reply)) => {
+                    self.trust(&target);
+                    return Ok(reply);
+                }
+                Asked::Answered(Err(error)) if self.moves_on(&error) => {
+                    self.avoid(&target);
+                    last = Some(error);
+                }
+                Asked::Answered(Err(error)) => {
+                    let outcome = if doubt && error.outcome() == Outcome::NotStarted {
+                        Outcome::Unknown
+                    } else {
+                        error.outcome()
+                    };
+                    return Err(error.with_outcome(outcome));
+                }
+                Asked::Gone => {
+                    self.avoid(&target);
+                    doubt = true;
+                    last = Some(Error::unknown(
+                        ErrorKind::Transport,
+                        format!("node `{target}` stopped answering while it had the request"),
+                    ));
+                }
+                Asked::TimedOut => {
+                    return Err(Error::unknown(
+                        ErrorKind::TimedOut,
+                        format!("no reply to `{}` from node `{target}` by the deadline", self.envelope.name),
+                    ));
+                }
+            }
+            tried.push(target);
+        }
+        let error = last.unwrap_or_else(|| self.nobody());
+        Err(if doubt { error.with_outcome(Outcome::Unknown) } else { error })
+    }
+
+    fn choose(&self, tried: &[Arc<str>]) -> Option<Arc<str>> {
+        if let Some(target) = &self.target {
+            return (!tried.contains(target)).then(|| target.clone());
+        }
+        let table = self.node.cluster.table().load();
+        let name = &self.envelope.name;
+        choose(&table, name, self.key.as_deref(), self.node.routing, &self.route.turn, tried)
+            .map(|view| view.id.clone())
+    }
+
+    /// Whether another node may be asked after this answer.
+    fn moves_on(&self, error: &Error) -> bool {
+        let refused = error.outcome() == Outcome::NotStarted
+            && matches!(
+                error.kind(),
+                ErrorKind::Transport | ErrorKind::NoHandler | ErrorKind::ShuttingDown | ErrorKind::Overloaded
+            );
+        // Another node does not know the key's history: a full one refuses for all.
+        refused && !(self.key.is_some() && error.kind() == ErrorKind::Overloaded)
+    }
+
+    fn nobody(&self) -> Error {
+        let name = &self.envelope.name;
+        let text = match &self.target {
+            Some(target) => format!("node `{target}` does not handle `{name}`, or is not known"),
+            None => format!(
+                "no handler for `{name}` in this process, and no node that handles it is known; \
+                 if its handler lives in another crate, link it: `use that_crate as _;`"
+            ),
+        };
+        Error::not_started(ErrorKind::NoHandler, text)
+    }
+
+    fn avoid(&self, target: &str) {
+        if let Some(view) = self.node.cluster.table().load().get(target) {
+            view.vitals.avoid_for(self.node.limits.avoid_for);
+        }
+    }
+
+    fn trust(&self, target: &str) {
+        if let Some(view) = self.node.cluster.table().load().get(target) {
+            view.vitals.trust();
+        }
+    }
+
+    /// Asks one node, and asks again while it is alive and silent.
+    async fn ask(&mut self, target: &Arc<str>) -> Asked {
+        let limits = &self.node.limits;
+        // Every time that the node is asked again there is one more reply to wait for; the first one counts.
+        let mut replies = FuturesUnordered::new();
+        replies.push(self.send(target, false).await);
+        let mut probe_at = Instant::now() + limits.probe_after;
+        loop {
+            let silent_until = probe_at.min(self.deadline);
+            match tokio::time::timeout_at(silent_until, next_reply(&mut replies)).await {
+                Ok(reply) => return Asked::Answered(reply),
+                Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
+                Err(_) => {}
+            }
+            if **target == *self.node.id {
+                // This node knows that it is alive; its own queue loses nothing.
+                probe_at = self.deadline;
+                continue;
+            }
+            let mut pong = FuturesUnordered::new();
+            pong.push(self.send(target, true).await);
+            let probe_ends = (Instant::now() + limits.probe_timeout).min(self.deadline);
+            let answer = tokio::time::timeout_at(probe_ends, async {
+                tokio::select! {
+                    biased;
+                    reply = next_reply(&mut replies) => Some(reply),
+                    pong = next_reply(&mut pong) => match pong {
+                        Ok(_) => None,
+                        // Nobody is there to be probed; a reply that was faster still counts.
+                        Err(_) => Some(match next_reply(&mut replies).now_or_never() {
+                            Some(reply) => reply,
+                            None => return Err(()),
+                        }),
+                    },
+                }
+                .map_or(Ok(None), |reply| Ok(Some(reply)))
+            });
+            match answer.await {
+                Ok(Ok(Some(reply))) => return Asked::Answered(reply),
+                Ok(Ok(None)) => {
+                    probe_at = Instant::now() + PROBE_EVERY;
+                    let again = self.send(target, false).await;
+                    replies.push(again);
+                }
+                Ok(Err(())) => return Asked::Gone,
+                Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
+                Err(_) => return Asked::Gone,
+            }
+        }
+    }
+
+    /// Hands the request, or a probe in its place, to a node; the receiver gets the reply.
+    async fn send(&self, target: &Arc<str>, probe: bool) -> oneshot::Receiver<Result<Bytes, Error>> {
+        let (answer, reply) = oneshot::channel();
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+        let mut envelope = self.envelope.clone();
+        envelope.request = Some(RequestPart {
+            token: 0,
+            key: self.key.clone(),
+            remaining_ms,
+            deadline_ms: now_millis().saturating_add(remaining_ms),
+            probe,
+        });
+        if probe {
+            envelope.payload = Bytes::new();
+        }
+        // A queue that has no room by the deadline drops the answer's sender with the request.
+        let sending = async {
+            if **target == *self.node.id {
+                drop(self.node.local.send(LocalRequest { envelope, answer }).await);
+            } else {
+                drop(self.node.asks.send(Ask { node: target.clone(), envelope, answer }).await);
+            }
+        };
+        drop(tokio::time::timeout_at(self.deadline, sending).await);
+        reply
+    }
+}
+
+/// The first reply to arrive. Replies that can no longer come are passed over while others may.
+async fn next_reply(replies: &mut FuturesUnordered<oneshot::Receiver<Result<Bytes, Error>>>) -> Result<Bytes, Error> {
+    std::future::poll_fn(|cx| {
+        loop {
+            match replies.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(reply))) => return Poll::Ready(reply),
+                Poll::Ready(Some(Err(_))) => {}
+                Poll::Ready(None) => return Poll::Ready(Err(abandoned())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,255 @@
+//! Events of QoS 0: to this node's own handlers in place, and from other nodes as they arrive.
+
+use std::{
+    cell::Cell,
+    sync::{Arc, OnceLock},
+    task::Poll,
+};
+
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+
+use super::{
+    node::Node,
+    observe::Occurrence,
+    table::{Decoded, HandlerEntry, Route},
+};
+use crate::{
+    context::{Metadata, Run, Source},
+    envelope::Envelope,
+    message::Event,
+    middleware::{
+        gate::{Entry, Permit},
+        run::{RunError, Started, finish_with_retries, start},
+    },
+};
+
+thread_local! {
+    /// Whether a handler is being polled in place on this thread: what it publishes is queued, so that two events that
+    /// publish each other do not recurse.
+    static IN_PLACE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Polls a run once, marked as in place.
+async fn first_in_place(started: &mut Started<()>) -> Poll<Result<(), RunError>> {
+    std::future::poll_fn(|cx| {
+        let before = IN_PLACE.replace(true);
+        // A panic of the handler is caught further in: the mark is always taken back.
+        let poll = started.poll_first(cx);
+        IN_PLACE.set(before);
+        Poll::Ready(poll)
+    })
+    .await
+}
+
+/// Gives an event of QoS 0 to this node's own handlers. Hot: each is polled once here; only one that is not ready then
+/// gets a task. The event is cloned for each handler, because a failed run is repeated.
+pub(crate) async fn handle_here<E: Event>(node: &Arc<Node>, route: &Route, event: &E, metadata: &OnceLock<Metadata>) {
+    for handler in &route.events {
+        let Some(typed) = handler.typed::<E>() else { continue };
+        let begin = |metadata: Source<'_>, attempt| {
+            let mut run = Run::new(&**node, &handler.name, metadata);
+            run.attempt = attempt;
+            start(run, |run| typed.start(event.clone(), run))
+        };
+        let permit = match handler.enter() {
+            Entry::Now(permit) if !IN_PLACE.get() => {
+                let mut started = begin(Source::Lazy(metadata), 1);
+                match first_in_place(&mut started).await {
+                    Poll::Ready(Ok(())) => {
+                        handled(node, handler, metadata, 1);
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => EventRun::new(node, handler, event, metadata).spawn(Err(error), permit),
+                    Poll::Pending => EventRun::new(node, handler, event, metadata).spawn(Ok(started), permit),
+                }
+                continue;
+            }
+            entry => entry,
+        };
+        EventRun::new(node, handler, event, metadata).enter(permit);
+    }
+}
+
+fn handled(node: &Node, handler: &HandlerEntry, metadata: &OnceLock<Metadata>, attempt: u32) {
+    if node.observer.is_some() {
+        let id = metadata.get_or_init(Metadata::fresh).id;
+        let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt };
+        node.observe(handler.message.name, id, handled);
+    }
+}
+
+/// The work of one handler on one event of QoS 0 that was not done in place.
+struct EventRun {
+    node: Arc<Node>,
+    handler: Arc<HandlerEntry>,
+    message: Decoded,
+    metadata: Metadata,
+}
+
+impl EventRun {
+    fn new<E: Event>(node: &Arc<Node>, handler: &Arc<HandlerEntry>, event: &E, metadata: &OnceLock<Metadata>) -> Self {
+        Self {
+            node: node.clone(),
+            handler: handler.clone(),
+            message: Arc::new(event.clone()),
+            metadata: metadata.get_or_init(Metadata::fresh).clone(),
+        }
+    }
+
+    /// Runs when it is the event's turn, in a task; drops the event if too many wait.
+    fn enter(self, entry: Entry) {
+        let node = self.node.clone();
+        match entry {
+            Entry::Now(permit) => node.spawn_run(async move {
+                let started = self.start(1);
+                self.finish(Ok(started), permit).await;
+            }),
+            Entry::Wait(turn) => node.spawn_run(async move {
+                // A gate that closes lets go of events of QoS 0.
+                match turn.await {
+                    Ok(permit) => {
+                        let started = self.start(1);
+                        self.finish(Ok(started), permit).await;
+                    }
+                    Err(_) => self.drop_event("the node shut down"),
+                }
+            }),
+            Entry::Full => self.drop_event("the queue of a handler is full"),
+        }
+    }
+
+    fn drop_event(&self, reason: &str) {
+        self.node.counters.drop_events(1, reason);
+        self.node.observe(self.handler.message.name, self.metadata.id, || Occurrence::Dropped);
+    }
+
+    fn start(&self, attempt: u32) -> Started<()> {
+        let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
+        run.attempt = attempt;
+        start(run, |run| self.handler.erased().start_event(&*self.message, run))
+    }
+
+    fn spawn(self, first: Result<Started<()>, RunError>, permit: Permit) {
+        let node = self.node.clone();
+        node.spawn_run(self.finish(first, permit));
+    }
+
+    async fn finish(self, first: Result<Started<()>, RunError>, permit: Permit) {
+        let (policy, limit) = (self.handler.retry, self.handler.timeout);
+        let mut attempts = 1;
+        let again = |attempt| {
+            attempts = attempt;
+            self.node.counters.retries(1);
+            self.start(attempt)
+        };
+        let result = finish_with_retries(first, policy, limit, RunError::repeats_event, again).await;
+        drop(permit);
+        let (name, id, handler) = (self.handler.message.name, self.metadata.id, &self.handler.name);
+        match result {
+            Ok(()) => {
+                self.node.observe(name, id, || Occurrence::Handled { handler: handler.clone(), attempt: attempts })
+            }
+            Err(error) => {
+                self.node.counters.failed(1);
+                tracing::warn!(
+                    target: "catga::delivery", %handler, message = name, %id, attempts, failure = %error.failure,
+                    "a handler gave up an event of QoS 0"
+                );
+                self.node.observe(name, id, || Occurrence::Failed {
+                    handler: handler.clone(),
+                    attempt: attempts,
+                    failure: error.failure.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// The most senders whose sequences are watched; beyond, the table starts again.
+const MAX_SEQUENCES: usize = 100_000;
+
+/// The task that takes events of QoS 0 from other nodes.
+pub(crate) struct EventIntake {
+    pub(crate) node: Arc<Node>,
+    pub(crate) events: mpsc::Receiver<Envelope>,
+    /// The last number seen of each sender and event type.
+    pub(crate) sequences: FxHashMap<(Arc<str>, Arc<str>), u64>,
+}
+
+/// How many events are taken at a time.
+const ROUND: usize = 64;
+
+impl EventIntake {
+    /// Takes events until the node stops.
+    pub(crate) async fn run(mut self) {
+        let stop = self.node.stop.clone();
+        let mut events = Vec::with_capacity(ROUND);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                count = self.events.recv_many(&mut events, ROUND) => if count == 0 {
+                    return;
+                },
+            }
+            for envelope in events.drain(..) {
+                self.take(&envelope).await;
+            }
+        }
+    }
+
+    async fn take(&mut self, envelope: &Envelope) {
+        self.watch_sequence(envelope);
+        let Some(route) = self.node.handlers.by_name(&envelope.name) else { return };
+        let Some(first) = route.events.first() else { return };
+        let message = match first.erased().decode(&envelope.payload) {
+            Ok(message) => Decoded::from(message),
+            Err(error) => {
+                self.node.counters.failed(1);
+                tracing::warn!(target: "catga::delivery", %error, source = %envelope.source, "an event could not be read");
+                return;
+            }
+        };
+        for handler in &route.events {
+            let run = EventRun {
+                node: self.node.clone(),
+                handler: handler.clone(),
+                message: message.clone(),
+                metadata: Metadata::of(envelope, None),
+            };
+            match handler.enter() {
+                Entry::Now(permit) => {
+                    let mut started = run.start(1);
+                    match started.first().await {
+                        Poll::Ready(Ok(())) => {
+                            let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt: 1 };
+                            self.node.observe(&envelope.name, envelope.id, handled);
+                        }
+                        Poll::Ready(Err(error)) => run.spawn(Err(error), permit),
+                        Poll::Pending => run.spawn(Ok(started), permit),
+                    }
+                }
+                entry => run.enter(entry),
+            }
+        }
+    }
+
+    /// Counts what a sender sent and this node did not get.
+    fn watch_sequence(&mut self, envelope: &Envelope) {
+        if envelope.sequence == 0 {
+            return;
+        }
+        if self.sequences.len() >= MAX_SEQUENCES {
+            self.sequences.clear();
+        }
+        let key = (envelope.source.clone(), envelope.name.clone());
+        let last = self.sequences.entry(key).or_insert(envelope.sequence);
+        // A smaller number is a sender that started again, or a repeat.
+        let gap = envelope.sequence.saturating_sub(*last).saturating_sub(1);
+        *last = envelope.sequence.max(if envelope.sequence == 1 { 0 } else { *last });
+        if gap > 0 {
+            self.node.counters.gaps(gap);
+        }
+    }
+}

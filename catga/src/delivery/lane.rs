@@ -1,0 +1,199 @@
+//! A lane: the way out for the events of one type. What arrives while its task is busy leaves together.
+//!
+//! There is no linger time: a lone event leaves at once. A caller encodes first, then waits for room in the lane's
+//! bounded queue; the task owns everything else.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{counters::Counters, node::Node};
+use crate::{
+    envelope::Envelope,
+    error::{Error, ErrorKind},
+    frame,
+    message::{MessageInfo, Qos},
+    transport::Link,
+};
+
+/// The most bytes of messages in one frame; a larger message travels alone.
+const FRAME_BYTES: usize = 64 * 1024;
+/// The most reliable messages that share a frame: more would make what a crash repeats larger, and gain little.
+const RELIABLE_FRAME: usize = 32;
+/// The most frames of a reliable lane that wait for the store.
+const RELIABLE_WINDOW: usize = 8;
+
+/// The sending end of a lane.
+#[derive(Debug)]
+pub(crate) struct Lane(mpsc::Sender<Item>);
+
+enum Item {
+    Message(Envelope, Option<oneshot::Sender<Result<(), Error>>>),
+    /// Answered when everything before it has left.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Lane {
+    pub(crate) fn open(node: &Node, message: MessageInfo) -> Self {
+        let (sender, receiver) = mpsc::channel(node.limits.queue.max(1));
+        let (link, counters, ended) = (node.link.clone(), node.counters.clone(), node.ended.clone());
+        node.tasks.spawn(async move {
+            let work = async {
+                match message.qos {
+                    Qos::AtMostOnce => {
+                        carry(link, receiver, frame_limit(message, frame::MAX_MESSAGES), counters).await;
+                    }
+                    Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME)).await,
+                }
+            };
+            drop(ended.run_until_cancelled(work).await);
+        });
+        Self(sender)
+    }
+
+    /// Hands over an event of QoS 0; an error says that there was no room in time.
+    pub(crate) async fn hand_over(&self, envelope: Envelope, timeout: std::time::Duration) -> Result<(), Error> {
+        let item = match self.0.try_send(Item::Message(envelope, None)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::shutting_down()),
+            Err(mpsc::error::TrySendError::Full(item)) => item,
+        };
+        match self.0.send_timeout(item, timeout).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Error::shutting_down()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(full()),
+        }
+    }
+
+    /// Stores a reliable event.
+    pub(crate) async fn store(&self, envelope: Envelope, timeout: std::time::Duration) -> Result<(), Error> {
+        let (done, stored) = oneshot::channel();
+        match self.0.send_timeout(Item::Message(envelope, Some(done)), timeout).await {
+            Ok(()) => {}
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(Error::shutting_down()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(full()),
+        }
+        stored.await.unwrap_or_else(|_| {
+            Err(Error::unknown(
+                ErrorKind::ShuttingDown,
+                "this node ended before the store confirmed: the event may be stored",
+            ))
+        })
+    }
+
+    /// Waits until everything that was handed over before has left.
+    pub(crate) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.0.send(Item::Flush(done)).await.is_ok() {
+            // An error means that the lane is gone, and with it everything in it.
+            drop(flushed.await);
+        }
+    }
+}
+
+fn full() -> Error {
+    Error::not_started(
+        ErrorKind::Overloaded,
+        "the queue of this event type is full: it is published faster than it can leave",
+    )
+}
+
+fn frame_limit(message: MessageInfo, default: usize) -> usize {
+    match message.frame {
+        0 => default,
+        frame => frame.min(frame::MAX_MESSAGES),
+    }
+}
+
+/// Takes the start of `items` that fits into one frame.
+fn take_frame<T>(
+    items: &mut std::iter::Peekable<std::vec::Drain<'_, T>>,
+    limit: usize,
+    size: impl Fn(&T) -> usize,
+) -> Vec<T> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while let Some(item) =
+        items.next_if(|item| batch.is_empty() || (batch.len() < limit && bytes + size(item) <= FRAME_BYTES))
+    {
+        bytes += size(&item);
+        batch.push(item);
+    }
+    batch
+}
+
+/// The task of a lane of QoS 0.
+async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize, counters: Arc<Counters>) {
+    let sequence = AtomicU64::new(0);
+    let mut items = Vec::with_capacity(limit);
+    while receiver.recv_many(&mut items, limit).await > 0 {
+        let mut flushes = Vec::new();
+        let mut envelopes = Vec::with_capacity(items.len());
+        for item in items.drain(..) {
+            match item {
+                Item::Message(mut envelope, _) => {
+                    envelope.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
+                    envelopes.push(envelope);
+                }
+                Item::Flush(done) => flushes.push(done),
+            }
+        }
+        let mut rest = envelopes.drain(..).peekable();
+        while rest.peek().is_some() {
+            let batch = take_frame(&mut rest, limit, Envelope::size);
+            let count = batch.len();
+            if let Err(error) = link.publish(batch).await {
+                counters.drop_events(count, "the transport could not take them");
+                tracing::debug!(target: "catga::delivery", %error, count, "events of QoS 0 were dropped");
+            }
+        }
+        for done in flushes {
+            drop(done.send(()));
+        }
+    }
+}
+
+/// The task of a reliable lane.
+async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize) {
+    let mut items = Vec::with_capacity(limit);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let count = tokio::select! {
+            biased;
+            Some(()) = under_way.next(), if !under_way.is_empty() => continue,
+            count = receiver.recv_many(&mut items, limit), if under_way.len() < RELIABLE_WINDOW => count,
+        };
+        if count == 0 {
+            break;
+        }
+        let mut flushes = Vec::new();
+        let mut messages = Vec::with_capacity(count);
+        for item in items.drain(..) {
+            match item {
+                Item::Message(envelope, done) => messages.push((envelope, done)),
+                Item::Flush(done) => flushes.push(done),
+            }
+        }
+        let mut rest = messages.drain(..).peekable();
+        while rest.peek().is_some() {
+            let batch = take_frame(&mut rest, limit, |(envelope, _): &(Envelope, _)| envelope.size());
+            let link = link.clone();
+            under_way.push(async move {
+                let (envelopes, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+                let result = link.store(envelopes).await;
+                for done in waiting.into_iter().flatten() {
+                    drop(done.send(result.as_ref().copied().map_err(Error::duplicate)));
+                }
+            });
+        }
+        if !flushes.is_empty() {
+            while under_way.next().await.is_some() {}
+            flushes.into_iter().for_each(|done| drop(done.send(())));
+        }
+    }
+    while under_way.next().await.is_some() {}
+}

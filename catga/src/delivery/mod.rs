@@ -1,0 +1,22 @@
+//! How messages get from senders to handlers.
+//!
+//! [`lane`] carries events out, [`events`] takes those of QoS 0 in, [`durable`] the reliable ones. [`call`] finds a node
+//! for a request and [`requests`] brings it there; [`server`] runs it and remembers what came of it.
+
+pub(crate) mod limits;
+
+pub(crate) mod counters;
+pub(crate) mod observe;
+pub(crate) mod tasks;
+
+pub(crate) mod node;
+pub(crate) mod table;
+
+pub(crate) mod call;
+pub(crate) mod durable;
+pub(crate) mod events;
+pub(crate) mod lane;
+pub(crate) mod recent;
+pub(crate) mod requests;
+pub(crate) mod server;
+pub(crate) mod shutdown;

@@ -1,0 +1,153 @@
+//! What the parts of one node share.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    counters::Counters,
+    lane::Lane,
+    limits::Limits,
+    observe::{Observer, Occurrence},
+    requests::Ask,
+    server::LocalRequest,
+    table::{HandlerTable, Route},
+    tasks::Tasks,
+};
+use crate::{
+    cluster::{Cluster, Routing},
+    codec,
+    context::Port,
+    error::{Error, ErrorKind},
+    id::MessageId,
+    message::Message,
+    transport::{Capabilities, Link},
+};
+
+/// A node: one member of an application, with its handlers and its connection to the others.
+pub(crate) struct Node {
+    pub(crate) id: Arc<str>,
+    pub(crate) incarnation: u64,
+    /// Whether its id was made up at its start.
+    pub(crate) generated: bool,
+    pub(crate) limits: Limits,
+    pub(crate) routing: Routing,
+    /// Whether handlers run under the default layers.
+    pub(crate) default_layers: bool,
+    pub(crate) handlers: HandlerTable,
+    pub(crate) cluster: Cluster,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) capabilities: Capabilities,
+    /// To the task that sends requests.
+    pub(crate) asks: mpsc::Sender<Ask>,
+    /// To the task that serves requests, for those of this node that are to be remembered.
+    pub(crate) local: mpsc::Sender<LocalRequest>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) tasks: Tasks,
+    /// Fires when intake stops.
+    pub(crate) stop: CancellationToken,
+    /// Fires when running handlers are given up.
+    pub(crate) cancel: CancellationToken,
+    /// Fires when everything is over.
+    pub(crate) ended: CancellationToken,
+    pub(crate) shutting_down: AtomicBool,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) started: Instant,
+    /// The tasks behind the durables, which shutdown waits for first.
+    pub(crate) durables: TaskTracker,
+    pub(crate) this: Weak<Node>,
+}
+
+impl Node {
+    /// Encodes a message and checks that the transport can carry it.
+    pub(crate) fn encode<M: Message>(&self, message: &M) -> Result<Bytes, Error> {
+        let payload = codec::encode(M::NAME, message)?;
+        let limit = self.link.max_payload();
+        if payload.len() > limit {
+            return Err(Error::not_started(
+                ErrorKind::TooLarge,
+                format!("`{}` takes {} bytes, but the transport carries at most {limit}", M::NAME, payload.len()),
+            ));
+        }
+        Ok(payload)
+    }
+
+    /// The way out for the events of a route.
+    pub(crate) fn lane<'a>(&self, route: &'a Route) -> &'a Lane {
+        route.lane.get_or_init(|| Lane::open(self, route.message))
+    }
+
+    /// Spawns a run of a handler, which is given up at the end of the time to shut down.
+    pub(crate) fn spawn_run(&self, run: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move { drop(cancel.run_until_cancelled(run).await) });
+    }
+
+    /// Refuses what comes from outside while the node shuts down.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.shutting_down.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(Error::shutting_down()),
+        }
+    }
+
+    /// Waits until a node that handles a request is known, for a node that has only just started.
+    pub(crate) async fn wait_for_news(&self, name: &str, until: Instant) {
+        let known = || !self.cluster.table().load().handling(name).is_empty();
+        if known() || Instant::now() >= until {
+            return;
+        }
+        let mut changes = self.cluster.changes();
+        let news = async { while !known() && changes.next().await.is_some() {} };
+        drop(tokio::time::timeout_at(until, news).await);
+    }
+
+    /// Says once for each event type that no handler of it is known here.
+    pub(crate) fn mention_unhandled(&self, route: &Route) {
+        if !route.mentioned.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                target: "catga", event = %route.name,
+                "no handler for this event in this process; if it has one in another crate, link it: `use that_crate as _;`"
+            );
+        }
+    }
+
+    /// Tells the recorder, if there is one.
+    pub(crate) fn observe(&self, message: &str, id: MessageId, occurrence: impl FnOnce() -> Occurrence) {
+        if let Some(observer) = &self.observer {
+            observer.observe(&self.id, message, id, occurrence());
+        }
+    }
+
+    /// The node for keeps.
+    pub(crate) fn arc(&self) -> Arc<Self> {
+        #[expect(clippy::expect_used, reason = "a node is only ever reached through its Arc, which is alive now")]
+        self.this.upgrade().expect("the node that runs this method is alive")
+    }
+}
+
+impl Port for Node {
+    fn node(&self) -> &str {
+        &self.id
+    }
+
+    fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    fn shared(&self) -> Arc<dyn Port> {
+        self.arc()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,328 @@
+//! The task that serves requests: from other nodes, and those of this node that are to be remembered.
+//!
+//! It owns the memory of requests. A handler is polled once here; what is not ready then goes on in a task of its own, to
+//! its end, whoever still waits.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{
+    node::Node,
+    observe::Occurrence,
+    table::{Decoded, HandlerEntry},
+};
+use crate::{
+    context::{Metadata, Run, Source},
+    envelope::{Envelope, Reply},
+    error::{Error, ErrorKind, Retry},
+    frame::MAX_MESSAGES,
+    id::{fingerprint, now_millis},
+    idempotency::{Key, Memory, Verdict},
+    message::Kind,
+    middleware::{
+        gate::{Entry, Permit},
+        run::{Cause, RunError, Started, finish_with_retries, start},
+    },
+};
+
+/// A request of this node to itself that is to be remembered.
+pub(crate) struct LocalRequest {
+    pub(crate) envelope: Envelope,
+    pub(crate) answer: oneshot::Sender<Result<Bytes, Error>>,
+}
+
+/// Where an answer goes.
+pub(crate) enum Asker {
+    Remote { node: Arc<str>, token: u64 },
+    Local(oneshot::Sender<Result<Bytes, Error>>),
+}
+
+/// A run that has ended.
+struct Finished {
+    key: Key,
+    result: Result<Bytes, Error>,
+    /// Whether a repeat is answered with it.
+    remember: bool,
+}
+
+/// The task's state.
+pub(crate) struct Server {
+    node: Arc<Node>,
+    requests: mpsc::Receiver<Envelope>,
+    local: mpsc::Receiver<LocalRequest>,
+    finished: mpsc::Receiver<Finished>,
+    finish: mpsc::Sender<Finished>,
+    memory: Memory<Asker>,
+    /// Replies that leave together at the end of a round, by node.
+    outgoing: BTreeMap<Arc<str>, Vec<Reply>>,
+}
+
+/// How many runs that have ended wait for the task.
+const FINISHED: usize = 4_096;
+
+impl Server {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        requests: mpsc::Receiver<Envelope>,
+        local: mpsc::Receiver<LocalRequest>,
+    ) -> Self {
+        let (finish, finished) = mpsc::channel(FINISHED);
+        let limits = &node.limits;
+        let memory = Memory::new(limits.idempotency_bytes, limits.idempotency_claims, limits.idempotency_window);
+        Self { node, requests, local, finished, finish, memory, outgoing: BTreeMap::new() }
+    }
+
+    /// Serves until the node has ended; while it shuts down, what is new is refused.
+    pub(crate) async fn run(mut self) {
+        let ended = self.node.ended.clone();
+        let (mut requests, mut local, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.finished.recv_many(&mut finished, MAX_MESSAGES) => {}
+                count = self.requests.recv_many(&mut requests, MAX_MESSAGES), if !self.requests.is_closed() => {
+                    if count == 0 {
+                        self.requests.close();
+                    }
+                }
+                _ = self.local.recv_many(&mut local, MAX_MESSAGES) => {}
+                () = ended.cancelled() => break,
+            }
+            for finished in finished.drain(..) {
+                self.finish(finished);
+            }
+            for envelope in requests.drain(..) {
+                self.serve_remote(envelope).await;
+            }
+            for LocalRequest { envelope, answer } in local.drain(..) {
+                self.admit(envelope, Asker::Local(answer)).await;
+            }
+            self.send_replies().await;
+        }
+        for asker in self.memory.release_all() {
+            let text = "the node that ran this request was stopped before it had finished";
+            self.answer(asker, Err(Error::unknown(ErrorKind::ShuttingDown, text)));
+        }
+        self.send_replies().await;
+    }
+
+    async fn serve_remote(&mut self, envelope: Envelope) {
+        let Some(request) = &envelope.request else { return };
+        let asker = Asker::Remote { node: envelope.source.clone(), token: request.token };
+        match request.probe {
+            true => self.answer(asker, Ok(Bytes::new())),
+            false => self.admit(envelope, asker).await,
+        }
+    }
+
+    /// Takes a request on, unless it is known, refused or too late.
+    async fn admit(&mut self, envelope: Envelope, asker: Asker) {
+        let node = self.node.clone();
+        let Some(request) = &envelope.request else { return };
+        let Some(handler) = node.handlers.by_name(&envelope.name).and_then(|route| route.request.as_ref()) else {
+            let text = format!("node `{}` has no handler for `{}`", node.id, envelope.name);
+            return self.answer(asker, Err(Error::not_started(ErrorKind::NoHandler, text)));
+        };
+        let key = Key::new(&envelope.name, request.key.as_deref(), envelope.id);
+        let print = fingerprint(&[&envelope.payload]);
+        match self.memory.claim(&key, print, asker) {
+            Verdict::Run => {}
+            Verdict::Joined => return,
+            Verdict::Known(asker, result) => {
+                node.counters.duplicates(1);
+                node.observe(&envelope.name, envelope.id, || Occurrence::Duplicate { handler: handler.name.clone() });
+                return self.answer(asker, result);
+            }
+            Verdict::Reused(asker) => {
+                let text = "the idempotency key was used before, for a request with other content; use a new key";
+                return self.answer(asker, Err(Error::not_started(ErrorKind::KeyReused, text)));
+            }
+            Verdict::Full(asker) => {
+                node.counters.refused(1);
+                let text = format!("node `{}` has as many requests under way as it may", node.id);
+                return self.answer(asker, Err(Error::not_started(ErrorKind::Overloaded, text)));
+            }
+        }
+        if node.shutting_down.load(std::sync::atomic::Ordering::Relaxed) {
+            return self.release(&key, Error::shutting_down());
+        }
+        // The deadline is the earlier of two: what was left when it was sent, and the moment itself on the wall clock.
+        let left = request.remaining_ms.min(request.deadline_ms.saturating_sub(now_millis()));
+        if left == 0 {
+            return self.release(&key, too_late());
+        }
+        let deadline = Instant::now() + Duration::from_millis(left);
+        let message = match handler.erased().decode(&envelope.payload) {
+            Ok(message) => Decoded::from(message),
+            Err(error) => return self.release(&key, error),
+        };
+        let run = RequestRun {
+            node: node.clone(),
+            handler: handler.clone(),
+            message,
+            metadata: Metadata::of(&envelope, Some(deadline)),
+            envelope,
+            key,
+            finish: self.finish.clone(),
+        };
+        match handler.enter() {
+            Entry::Now(permit) => {
+                let mut started = run.start(1);
+                match started.first().await {
+                    std::task::Poll::Ready(result) if run.is_final(&result) => {
+                        let finished = run.finished(result);
+                        drop(permit);
+                        self.finish(finished);
+                    }
+                    std::task::Poll::Ready(Err(error)) => node.spawn_run(run.finish(Err(error), permit)),
+                    _ => node.spawn_run(run.finish(Ok(started), permit)),
+                }
+            }
+            Entry::Wait(turn) => node.spawn_run(async move {
+                match tokio::time::timeout_at(deadline, turn).await {
+                    Ok(Ok(permit)) => {
+                        let started = run.start(1);
+                        run.finish(Ok(started), permit).await;
+                    }
+                    Ok(Err(_)) => run.give_up(Error::shutting_down()).await,
+                    Err(_) => run.give_up(too_late()).await,
+                }
+            }),
+            Entry::Full => {
+                node.counters.refused(1);
+                let text = format!("the queue of handler `{}` on node `{}` is full", handler.name, node.id);
+                self.release(&run.key, Error::not_started(ErrorKind::Overloaded, text));
+            }
+        }
+    }
+
+    /// Ends a claim that was not run.
+    fn release(&mut self, key: &Key, error: Error) {
+        self.finish(Finished { key: key.clone(), result: Err(error), remember: false });
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        for asker in self.memory.finish(&finished.key, &finished.result, finished.remember) {
+            let result = finished.result.as_ref().cloned().map_err(|error| Error::duplicate(error));
+            self.answer(asker, result);
+        }
+    }
+
+    fn answer(&mut self, asker: Asker, result: Result<Bytes, Error>) {
+        match asker {
+            // A local caller that has gone needs no answer.
+            Asker::Local(answer) => drop(answer.send(result)),
+            Asker::Remote { node, token } => {
+                self.outgoing.entry(node).or_default().push(Reply::new(token, result));
+            }
+        }
+    }
+
+    async fn send_replies(&mut self) {
+        while let Some((node, mut replies)) = self.outgoing.pop_first() {
+            while !replies.is_empty() {
+                let rest = replies.split_off(replies.len().min(MAX_MESSAGES));
+                if let Err(error) = self.node.link.reply(&node, replies).await {
+                    tracing::warn!(target: "catga::delivery", %error, %node, "replies could not be sent");
+                }
+                replies = rest;
+            }
+        }
+    }
+}
+
+fn too_late() -> Error {
+    Error::not_started(ErrorKind::TimedOut, "the deadline of the request passed before a handler could start")
+}
+
+/// One request that a handler works on.
+struct RequestRun {
+    node: Arc<Node>,
+    handler: Arc<HandlerEntry>,
+    message: Decoded,
+    metadata: Metadata,
+    envelope: Envelope,
+    key: Key,
+    finish: mpsc::Sender<Finished>,
+}
+
+impl RequestRun {
+    fn start(&self, attempt: u32) -> Started<Bytes> {
+        let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
+        run.attempt = attempt;
+        start(run, |run| self.handler.erased().start_any(&*self.message, run))
+    }
+
+    /// Whether no further run follows this result.
+    fn is_final(&self, result: &Result<Bytes, RunError>) -> bool {
+        match result {
+            Ok(_) => true,
+            Err(error) => self.handler.retry.attempts <= 1 || !error.repeats_request(),
+        }
+    }
+
+    /// Goes on with a run that was started, to its end, and repeats it by the handler's policy.
+    async fn finish(self, first: Result<Started<Bytes>, RunError>, permit: Permit) {
+        let (policy, limit) = (self.handler.retry, self.handler.timeout);
+        let again = |attempt| {
+            self.node.counters.retries(1);
+            self.start(attempt)
+        };
+        let running = finish_with_retries(first, policy, limit, RunError::repeats_request, again);
+        let result = running.await;
+        drop(permit);
+        let finished = self.finished(result);
+        // The server lives as long as the node.
+        drop(self.finish.send(finished).await);
+    }
+
+    async fn give_up(self, error: Error) {
+        drop(self.finish.send(Finished { key: self.key, result: Err(error), remember: false }).await);
+    }
+
+    fn finished(&self, result: Result<Bytes, RunError>) -> Finished {
+        let name = &self.envelope.name;
+        let handler = &self.handler.name;
+        self.node.observe(name, self.envelope.id, || match &result {
+            Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt: 1 },
+            Err(error) => Occurrence::Failed { handler: handler.clone(), attempt: 1, failure: error.failure.clone() },
+        });
+        let limit = self.node.limits.max_reply;
+        let (result, remember) = match result {
+            Ok(reply) if reply.len() > limit => {
+                let text = format!("the reply of handler `{handler}` takes {} bytes, more than {limit}", reply.len());
+                (Err(Error::new(ErrorKind::TooLarge, crate::error::Outcome::Failed, text)), true)
+            }
+            Ok(reply) => (Ok(reply), true),
+            Err(error) => {
+                let (error, remember) = answer_of(handler, error);
+                (Err(error), remember)
+            }
+        };
+        // A query is never remembered: it may run twice.
+        let remember = remember && self.handler.message.kind == Kind::Command;
+        Finished { key: self.key.clone(), result, remember }
+    }
+}
+
+/// What the sender of a request is told of a run that failed, and whether a repeat is told the same.
+pub(crate) fn answer_of(handler: &str, error: RunError) -> (Error, bool) {
+    match error.cause {
+        Cause::Answered | Cause::Panicked => {
+            let remember = error.failure.retry() != Retry::Transient;
+            (Error::handler(handler, error.failure), remember)
+        }
+        Cause::TimedOut => {
+            (Error::unknown(ErrorKind::TimedOut, format!("handler `{handler}`: {}", error.failure.message())), false)
+        }
+        Cause::NotEmitted => {
+            let text = format!("handler `{handler}` succeeded, but {}", error.failure.message());
+            (Error::unknown(ErrorKind::Transport, text), false)
+        }
+    }
+}

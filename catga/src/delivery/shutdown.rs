@@ -1,0 +1,71 @@
+//! How a node stops: intake first, then what runs, then what is on its way out, then the connection.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::Instant;
+
+use super::node::Node;
+use crate::error::{Error, ErrorKind};
+
+/// How often shutdown looks whether the work is done.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long each step after the handlers may take.
+const STEP: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Stops this node within its limit; `for_good` also gives up its own durables.
+    pub(crate) async fn shut_down(&self, for_good: bool) -> Result<(), Error> {
+        if self.shutting_down.swap(true, Ordering::AcqRel) {
+            self.ended.cancelled().await;
+            return Ok(());
+        }
+        tracing::info!(target: "catga", node = %self.id, "shutting down");
+        let deadline = Instant::now() + self.limits.shutdown;
+        let left = self.finish_what_is_stored(deadline).await;
+        self.stop.cancel();
+        let in_time = tokio::time::timeout_at(deadline, async {
+            while self.handlers.occupied() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            self.durables.close();
+            self.durables.wait().await;
+        });
+        let in_time = in_time.await.is_ok();
+        let running = self.handlers.occupied();
+        self.cancel.cancel();
+        // What ran may have published: that leaves before the node does.
+        let flush = async {
+            for lane in self.handlers.routes().filter_map(|route| route.lane.get()) {
+                lane.flush().await;
+            }
+            self.durables.wait().await;
+        };
+        let flushed = tokio::time::timeout(STEP, flush).await.is_ok();
+        let gone = tokio::time::timeout(STEP, self.link.leave(for_good)).await;
+        self.ended.cancel();
+        drop(tokio::time::timeout(STEP, self.tasks.wait()).await);
+        if !in_time || !flushed {
+            let text = format!("shutting down took too long: {running} runs of handlers were cancelled");
+            return Err(Error::unknown(ErrorKind::TimedOut, text));
+        }
+        if left > 0 {
+            let text = format!("{left} stored events were not handled, and are lost with this process");
+            return Err(Error::not_started(ErrorKind::TimedOut, text));
+        }
+        gone.unwrap_or_else(|_| Err(Error::unknown(ErrorKind::TimedOut, "the transport did not confirm the departure")))
+    }
+
+    /// Where the store ends with the process, the last node handles what it holds; gives what is left.
+    async fn finish_what_is_stored(&self, deadline: Instant) -> usize {
+        if self.capabilities.survives_the_process || self.cluster.table().load().others() {
+            return 0;
+        }
+        loop {
+            let left = self.link.backlog().await.unwrap_or(0);
+            if left == 0 || Instant::now() >= deadline {
+                return left;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The memory of requests: a repeat is answered, not executed again.
+//!
+//! A request is claimed while it runs and done when its outcome is known; there is never a bare "seen". Claims stand in a
+//! map that nothing evicts: when it is full, requests are refused. Outcomes are held by moka, bounded by bytes, the least
+//! recently used go first. One task owns it all, so there is no lock.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use moka::{policy::EvictionPolicy, sync::Cache};
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use crate::{error::Error, id::MessageId};
+
+/// What a claim and an outcome cost beside their bytes.
+const OVERHEAD: u32 = 200;
+/// The most callers that wait for one running request.
+const MAX_WAITERS: usize = 1_024;
+
+/// What tells a request from every other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The name of the request type: keys of different types never meet.
+    name: Arc<str>,
+    identity: Identity,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    Caller(Arc<str>),
+    Message(MessageId),
+}
+
+impl Key {
+    pub(crate) fn new(name: &Arc<str>, key: Option<&str>, id: MessageId) -> Self {
+        let identity = key.map_or(Identity::Message(id), |key| Identity::Caller(key.into()));
+        Self { name: name.clone(), identity }
+    }
+
+    fn size(&self) -> usize {
+        match &self.identity {
+            Identity::Caller(key) => self.name.len() + key.len(),
+            Identity::Message(_) => self.name.len() + size_of::<MessageId>(),
+        }
+    }
+}
+
+/// The memory of one node; `W` is where an answer goes.
+pub(crate) struct Memory<W> {
+    claims: FxHashMap<Key, Claim<W>>,
+    max_claims: usize,
+    outcomes: Cache<Key, Arc<Outcome>>,
+    window: Duration,
+}
+
+struct Claim<W> {
+    /// Of the payload: the same key with other content is refused.
+    fingerprint: u128,
+    waiters: Vec<W>,
+}
+
+struct Outcome {
+    fingerprint: u128,
+    /// On tokio's clock, so that a test can let it pass.
+    expires: Instant,
+    result: Result<Bytes, Error>,
+}
+
+/// What is to be done with a request.
+pub(crate) enum Verdict<W> {
+    /// It is new and now claimed: run it, then [`finish`](Memory::finish).
+    Run,
+    /// It runs already; the waiter is answered with it.
+    Joined,
+    /// Its outcome is known.
+    Known(W, Result<Bytes, Error>),
+    /// Its key belongs to other content.
+    Reused(W),
+    /// Too many requests are claimed.
+    Full(W),
+}
+
+impl<W> Memory<W> {
+    pub(crate) fn new(max_bytes: u64, max_claims: usize, window: Duration) -> Self {
+        let outcomes = Cache::builder()
+            // The default policy refuses the newest keys when the cache is full: those are the ones that are repeated.
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|key: &Key, outcome: &Arc<Outcome>| {
+                let reply = outcome.result.as_ref().map_or_else(|error| error.to_string().len(), Bytes::len);
+                u32::try_from(key.size() + reply).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
+            })
+            .max_capacity(max_bytes)
+            .build();
+        Self { claims: FxHashMap::default(), max_claims, outcomes, window }
+    }
+
+    /// Claims a request, or says why it is not to be run.
+    pub(crate) fn claim(&mut self, key: &Key, fingerprint: u128, waiter: W) -> Verdict<W> {
+        if let Some(claim) = self.claims.get_mut(key) {
+            if claim.fingerprint != fingerprint {
+                return Verdict::Reused(waiter);
+            }
+            if claim.waiters.len() >= MAX_WAITERS {
+                return Verdict::Full(waiter);
+            }
+            claim.waiters.push(waiter);
+            return Verdict::Joined;
+        }
+        if let Some(outcome) = self.outcomes.get(key) {
+            if outcome.expires <= Instant::now() {
+                self.outcomes.invalidate(key);
+            } else if outcome.fingerprint != fingerprint {
+                return Verdict::Reused(waiter);
+            } else {
+                let result = outcome.result.as_ref().map_err(Error::duplicate).cloned();
+                return Verdict::Known(waiter, result);
+            }
+        }
+        if self.claims.len() >= self.max_claims {
+            return Verdict::Full(waiter);
+        }
+        self.claims.insert(key.clone(), Claim { fingerprint, waiters: vec![waiter] });
+        Verdict::Run
+    }
+
+    /// Ends a claim: with an outcome that is remembered, or released so that a repeat runs again. Gives those who wait.
+    pub(crate) fn finish(&mut self, key: &Key, result: &Result<Bytes, Error>, remember: bool) -> Vec<W> {
+        let Some(claim) = self.claims.remove(key) else { return Vec::new() };
+        if remember {
+            // A copy: the bytes may be a slice of something much larger.
+            let result = result.as_ref().map(|reply| Bytes::copy_from_slice(reply)).map_err(Error::duplicate);
+            let expires = Instant::now() + self.window;
+            self.outcomes.insert(key.clone(), Arc::new(Outcome { fingerprint: claim.fingerprint, expires, result }));
+        }
+        claim.waiters
+    }
+
+    /// Ends every claim, when the node ends.
+    pub(crate) fn release_all(&mut self) -> Vec<W> {
+        self.claims.drain().flat_map(|(_, claim)| claim.waiters).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::new(&"orders.Place".into(), Some(text), MessageId::new())
+    }
+
+    fn memory(max_bytes: u64, max_claims: usize) -> Memory<u32> {
+        Memory::new(max_bytes, max_claims, Duration::from_secs(600))
+    }
+
+    fn done(text: &str) -> Result<Bytes, Error> {
+        Ok(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_repeat_joins_the_run_and_is_answered_from_memory_until_the_window_ends() {
+        let mut memory = memory(1 << 20, 10);
+        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
+        assert!(matches!(memory.claim(&key("a"), 1, 2), Verdict::Joined));
+        assert_eq!(memory.finish(&key("a"), &done("reply"), true), [1, 2]);
+        assert!(matches!(memory.claim(&key("a"), 1, 3), Verdict::Known(3, Ok(reply)) if reply == "reply"));
+        tokio::time::advance(Duration::from_secs(601)).await;
+        assert!(matches!(memory.claim(&key("a"), 1, 4), Verdict::Run));
+    }
+
+    #[tokio::test]
+    async fn a_released_claim_runs_again() {
+        let mut memory = memory(1 << 20, 10);
+        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
+        assert_eq!(memory.finish(&key("a"), &done("lost"), false), [1]);
+        assert!(matches!(memory.claim(&key("a"), 1, 2), Verdict::Run));
+    }
+
+    #[tokio::test]
+    async fn other_content_under_the_same_key_is_refused_while_it_runs_and_after() {
+        let mut memory = memory(1 << 20, 10);
+        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
+        assert!(matches!(memory.claim(&key("a"), 2, 2), Verdict::Reused(2)));
+        memory.finish(&key("a"), &done("reply"), true);
+        assert!(matches!(memory.claim(&key("a"), 2, 3), Verdict::Reused(3)));
+    }
+
+    #[tokio::test]
+    async fn a_full_memory_refuses_claims_and_lets_go_of_the_oldest_outcome() {
+        let mut memory = memory(3 * u64::from(OVERHEAD) + 100, 2);
+        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
+        assert!(matches!(memory.claim(&key("b"), 1, 2), Verdict::Run));
+        assert!(matches!(memory.claim(&key("c"), 1, 3), Verdict::Full(3)));
+        memory.finish(&key("a"), &done("1"), true);
+        memory.finish(&key("b"), &done("2"), true);
+        for text in ["c", "d", "e"] {
+            assert!(matches!(memory.claim(&key(text), 1, 4), Verdict::Run));
+            memory.finish(&key(text), &done("3"), true);
+            memory.outcomes.run_pending_tasks();
+        }
+        assert!(matches!(memory.claim(&key("e"), 1, 5), Verdict::Known(5, Ok(_))), "the newest outcome is kept");
+        assert!(matches!(memory.claim(&key("a"), 1, 6), Verdict::Run), "the oldest outcome made room");
+    }
+}

@@ -1,0 +1,169 @@
+//! One run of a handler under the default stack: panic isolation, time-out, and what it emitted.
+//!
+//! Hot: a run is polled once where it is made. Only one that is not ready then gets a timer and, if need be, a task.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use crate::{
+    context::{Context, MAX_EMITTED, Run},
+    error::{Failure, Retry},
+    handler::{Running, poll_isolated},
+    id::MessageId,
+    middleware::retry::RetryPolicy,
+};
+
+/// Why a run gave no reply.
+#[derive(Clone, Debug)]
+pub(crate) struct RunError {
+    pub(crate) failure: Failure,
+    pub(crate) cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The handler, or a layer around it, answered so.
+    Answered,
+    Panicked,
+    /// The run was cut off at its time-out; what it did by then is not known.
+    TimedOut,
+    /// The handler succeeded, but what it emitted could not leave.
+    NotEmitted,
+}
+
+impl RunError {
+    pub(crate) fn answered(failure: Failure) -> Self {
+        let cause = if failure.code() == "panic" { Cause::Panicked } else { Cause::Answered };
+        Self { failure, cause }
+    }
+
+    fn timed_out(limit: Duration) -> Self {
+        let failure = Failure::new("timeout", format!("the handler ran longer than its time-out of {limit:?}"));
+        Self { failure, cause: Cause::TimedOut }
+    }
+
+    /// Whether an event's handler runs again after this.
+    pub(crate) fn repeats_event(&self) -> bool {
+        self.failure.retry() != Retry::Permanent
+    }
+
+    /// Whether a request's handler runs again after this, if it has attempts left.
+    pub(crate) fn repeats_request(&self) -> bool {
+        self.failure.retry() == Retry::Transient || self.cause == Cause::NotEmitted
+    }
+}
+
+/// A run that has been started and perhaps polled.
+pub(crate) struct Started<R> {
+    running: Running<R>,
+    context: Option<Context>,
+    /// The reply of a run that still has to let go of what it emitted.
+    reply: Option<R>,
+    /// Of the run; none unless somebody listens at level `debug`.
+    span: tracing::Span,
+}
+
+/// Starts a run; a panic while its parameters are extracted is a failure of the run.
+pub(crate) fn start<R: Send + 'static>(mut run: Run<'_>, make: impl FnOnce(&mut Run<'_>) -> Running<R>) -> Started<R> {
+    let span = tracing::debug_span!(target: "catga", "handler", name = %run.handler, attempt = run.attempt);
+    let running = std::panic::catch_unwind(AssertUnwindSafe(|| make(&mut run)))
+        .unwrap_or_else(|payload| Box::pin(std::future::ready(Err(Failure::panicked(&*payload)))));
+    Started { running, context: run.context, reply: None, span }
+}
+
+impl<R: Send + 'static> Started<R> {
+    /// Polls the run once in place; pending runs go on with [`finish`](Self::finish).
+    pub(crate) fn poll_first(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R, RunError>> {
+        let _entered = self.span.enter();
+        match poll_isolated(&mut self.running, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(RunError::answered(failure))),
+            Poll::Ready(Ok(reply)) if self.context.as_ref().is_some_and(Context::has_emitted) => {
+                self.reply = Some(reply);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(reply)) => Poll::Ready(Ok(reply)),
+        }
+    }
+
+    /// [`poll_first`](Self::poll_first) for async code.
+    pub(crate) async fn first(&mut self) -> Poll<Result<R, RunError>> {
+        std::future::poll_fn(|cx| Poll::Ready(self.poll_first(cx))).await
+    }
+
+    /// Runs to the end, at most for `limit`, and lets go of what the handler emitted.
+    pub(crate) async fn finish(mut self, limit: Duration) -> Result<R, RunError> {
+        let reply = match self.reply.take() {
+            Some(reply) => reply,
+            None => {
+                let running = std::future::poll_fn(|cx| {
+                    let _entered = self.span.enter();
+                    poll_isolated(&mut self.running, cx)
+                });
+                match tokio::time::timeout(limit, running).await {
+                    Ok(result) => result.map_err(RunError::answered)?,
+                    Err(_) => return Err(RunError::timed_out(limit)),
+                }
+            }
+        };
+        // The handler's future may hold a context; it is gone before what it emitted leaves.
+        drop(self.running);
+        if let Some(context) = self.context.filter(Context::has_emitted) {
+            leave(context).await.map_err(|failure| RunError { failure, cause: Cause::NotEmitted })?;
+        }
+        Ok(reply)
+    }
+}
+
+/// Lets go of what a handler emitted, in order. A second run of the handler gives equal content equal ids.
+async fn leave(context: Context) -> Result<(), Failure> {
+    let emitted = context.take_emitted();
+    if emitted.len() > MAX_EMITTED {
+        let text = format!("the handler emitted {} messages, more than {MAX_EMITTED}", emitted.len());
+        return Err(Failure::new("emitted_too_many", text).permanent());
+    }
+    let parent = context.id().as_u128().to_le_bytes();
+    let mut occurrences: HashMap<u128, u32> = HashMap::new();
+    for emission in emitted {
+        let name = emission.name();
+        let payload = emission.encode().map_err(|error| Failure::new("emit", error.to_string()).permanent())?;
+        let content = crate::id::fingerprint(&[name.as_bytes(), &payload]);
+        let nth = occurrences.entry(content).or_default();
+        *nth += 1;
+        let id =
+            MessageId::derived(&[&parent, context.handler().as_bytes(), name.as_bytes(), &payload, &nth.to_le_bytes()]);
+        emission
+            .leave(context.clone(), id, payload)
+            .await
+            .map_err(|error| Failure::new("emit", format!("`{name}` could not leave: {error}")).transient())?;
+    }
+    Ok(())
+}
+
+/// Finishes a run and repeats it by the policy, in place: for requests, and for events that nothing stores.
+pub(crate) async fn finish_with_retries<R: Send + 'static>(
+    first: Result<Started<R>, RunError>,
+    policy: RetryPolicy,
+    limit: Duration,
+    repeats: fn(&RunError) -> bool,
+    mut again: impl FnMut(u32) -> Started<R>,
+) -> Result<R, RunError> {
+    let mut attempt = 1;
+    let mut result = match first {
+        Ok(started) => started.finish(limit).await,
+        Err(error) => Err(error),
+    };
+    while let Err(error) = &result {
+        if attempt >= policy.attempts || !repeats(error) {
+            break;
+        }
+        tokio::time::sleep(policy.jittered(attempt)).await;
+        attempt += 1;
+        result = again(attempt).finish(limit).await;
+    }
+    result
+}

@@ -1,0 +1,253 @@
+//! One durable: its place in the stream, what is delivered and not settled, and the nodes that consume it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::stream::Stream;
+use crate::transport::{Consumed, Durable};
+
+/// The state of one durable.
+#[derive(Debug)]
+pub(super) struct DurableState {
+    pub(super) spec: Durable,
+    /// The events that it is delivered, each from this number on: what came before it subscribed is not its own.
+    since: FxHashMap<Arc<str>, u64>,
+    /// The next number in the stream that it has not looked at.
+    cursor: u64,
+    /// Messages stored for this durable alone.
+    own: BTreeMap<u64, Bytes>,
+    /// What is to be delivered before anything new.
+    ready: BTreeSet<u64>,
+    /// Delivered and not settled.
+    pub(super) open: BTreeMap<u64, Open>,
+    /// How often something was delivered that waits to be delivered again.
+    counts: FxHashMap<u64, u32>,
+    members: Vec<Member>,
+    next_member: usize,
+    /// Gone beyond the horizon, and not yet reported.
+    missed: u64,
+    /// Since when no node has been connected.
+    pub(super) alone_since: Option<Instant>,
+}
+
+/// A delivery that is not settled.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) deliveries: u32,
+    pub(super) lease_ends: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) node: Arc<str>,
+    pub(super) incarnation: u64,
+    pub(super) sender: mpsc::Sender<Consumed>,
+    /// How many deliveries it has asked for and not got.
+    pub(super) credit: usize,
+}
+
+/// Something to deliver, and to whom.
+pub(super) struct Due {
+    pub(super) sequence: u64,
+    pub(super) deliveries: u32,
+    pub(super) frame: Bytes,
+    pub(super) node: Arc<str>,
+    pub(super) incarnation: u64,
+    pub(super) sender: mpsc::Sender<Consumed>,
+}
+
+impl DurableState {
+    /// A durable that starts with what is new.
+    pub(super) fn new(spec: Durable, head: u64) -> Self {
+        let mut state = Self {
+            spec: Durable { events: Vec::new(), ..spec.clone() },
+            since: FxHashMap::default(),
+            cursor: head,
+            own: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            open: BTreeMap::new(),
+            counts: FxHashMap::default(),
+            members: Vec::new(),
+            next_member: 0,
+            missed: 0,
+            alone_since: None,
+        };
+        state.subscribe(spec, head);
+        state
+    }
+
+    /// Takes over a new registration; gives the names of the events that are no longer wanted.
+    pub(super) fn subscribe(&mut self, spec: Durable, head: u64) -> Vec<Arc<str>> {
+        for name in &spec.events {
+            self.since.entry(name.clone()).or_insert(head);
+        }
+        let unwanted: Vec<_> = self.since.keys().filter(|name| !spec.events.contains(name)).cloned().collect();
+        for name in &unwanted {
+            self.since.remove(name);
+        }
+        self.spec = spec;
+        unwanted
+    }
+
+    /// Whether an entry of the stream is for this durable.
+    pub(super) fn wants(&self, name: &str, sequence: u64) -> bool {
+        self.since.get(name).is_some_and(|since| sequence >= *since)
+    }
+
+    /// Whether this durable still owes a settlement for an entry of the stream that is for it.
+    pub(super) fn owes(&self, sequence: u64) -> bool {
+        sequence >= self.cursor
+            || self.open.contains_key(&sequence)
+            || self.ready.contains(&sequence)
+            || self.counts.contains_key(&sequence)
+    }
+
+    pub(super) fn connect(&mut self, member: Member) {
+        self.members.retain(|known| known.node != member.node && !known.sender.is_closed());
+        self.members.push(member);
+        self.alone_since = None;
+    }
+
+    /// Forgets the members that are gone, and `node` if it is that incarnation.
+    pub(super) fn disconnect(&mut self, node: &str, incarnation: u64, now: Instant) {
+        self.members.retain(|known| {
+            !known.sender.is_closed() && !(known.node.as_ref() == node && known.incarnation == incarnation)
+        });
+        self.note_absence(now);
+    }
+
+    /// Starts or stops the clock of the durable's lifetime.
+    pub(super) fn note_absence(&mut self, now: Instant) {
+        self.members.retain(|known| !known.sender.is_closed());
+        match self.members.is_empty() {
+            true => self.alone_since = self.alone_since.or(Some(now)),
+            false => self.alone_since = None,
+        }
+    }
+
+    pub(super) fn pull(&mut self, node: &str, incarnation: u64, credit: usize) {
+        let member =
+            self.members.iter_mut().find(|known| known.node.as_ref() == node && known.incarnation == incarnation);
+        if let Some(member) = member {
+            member.credit += credit;
+        }
+    }
+
+    /// Makes no further deliveries to a member.
+    pub(super) fn stop(&mut self, node: &str, incarnation: u64) {
+        for member in &mut self.members {
+            if member.node.as_ref() == node && member.incarnation == incarnation {
+                member.credit = 0;
+            }
+        }
+    }
+
+    /// Stores something for this durable alone; it is delivered once [`ready`](Self::make_ready).
+    pub(super) fn keep(&mut self, sequence: u64, frame: Bytes) {
+        self.own.insert(sequence, frame);
+    }
+
+    pub(super) fn make_ready(&mut self, sequence: u64) {
+        self.ready.insert(sequence);
+    }
+
+    /// Takes a delivery back: it is made again once ready.
+    pub(super) fn take_back(&mut self, sequence: u64) -> bool {
+        let Some(open) = self.open.remove(&sequence) else { return false };
+        self.counts.insert(sequence, open.deliveries);
+        true
+    }
+
+    /// Settles a delivery, also one that waits to be made again; says whether an entry of the stream is done with.
+    pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
+        let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
+        self.ready.remove(&sequence);
+        self.own.remove(&sequence).is_none() && known
+    }
+
+    /// An entry of the stream is gone beyond the horizon.
+    pub(super) fn lose(&mut self, sequence: u64, name: &str) {
+        if self.wants(name, sequence) && self.owes(sequence) && !self.open.contains_key(&sequence) {
+            self.ready.remove(&sequence);
+            self.counts.remove(&sequence);
+            self.missed += 1;
+        }
+    }
+
+    /// Takes the next thing to deliver, if there is one and somebody who asked for it. Looks no further than needed.
+    pub(super) fn next_due(&mut self, stream: &mut Stream, now: Instant) -> Option<Due> {
+        let index = self.ready_member()?;
+        let (sequence, frame) = self.take_next(stream)?;
+        let member = &mut self.members[index];
+        member.credit -= 1;
+        let deliveries = self.counts.remove(&sequence).unwrap_or(0) + 1;
+        self.open.insert(sequence, Open { deliveries, lease_ends: now + self.spec.ack_wait });
+        self.next_member = index + 1;
+        let member = &self.members[index];
+        Some(Due {
+            sequence,
+            deliveries,
+            frame,
+            node: member.node.clone(),
+            incarnation: member.incarnation,
+            sender: member.sender.clone(),
+        })
+    }
+
+    /// The next member in turn that has asked for more; tells it first what was lost.
+    fn ready_member(&mut self) -> Option<usize> {
+        let count = self.members.len();
+        let index = (0..count).map(|step| (self.next_member + step) % count).find(|index| {
+            let member = &self.members[*index];
+            member.credit > 0 && !member.sender.is_closed() && member.sender.capacity() > 1
+        })?;
+        if self.missed > 0 && self.members[index].sender.try_send(Consumed::Lagged { missed: self.missed }).is_ok() {
+            self.missed = 0;
+        }
+        Some(index)
+    }
+
+    fn take_next(&mut self, stream: &mut Stream) -> Option<(u64, Bytes)> {
+        while let Some(sequence) = self.ready.pop_first() {
+            let kept = self.own.get(&sequence).or_else(|| stream.get(sequence).map(|stored| &stored.frame));
+            if let Some(frame) = kept {
+                return Some((sequence, frame.clone()));
+            }
+            self.counts.remove(&sequence);
+        }
+        let found = stream
+            .from(self.cursor)
+            .find(|(sequence, stored)| self.wants(&stored.name, *sequence))
+            .map(|(sequence, stored)| (sequence, stored.frame.clone()));
+        self.cursor = found.as_ref().map_or(stream.head(), |(sequence, _)| sequence + 1);
+        found
+    }
+
+    /// How many deliveries are open, and how many messages wait for one, given what the stream still holds for it.
+    pub(super) fn backlog(&self, stream: &Stream) -> usize {
+        let unseen = stream.from(self.cursor).filter(|(sequence, stored)| self.wants(&stored.name, *sequence)).count();
+        let waiting = self.counts.keys().filter(|sequence| !self.own.contains_key(sequence)).count();
+        let open = self.open.keys().filter(|sequence| !self.own.contains_key(sequence)).count();
+        unseen + waiting + open + self.own.len()
+    }
+
+    pub(super) fn has_members(&self) -> bool {
+        self.members.iter().any(|member| !member.sender.is_closed())
+    }
+}
+
+impl DurableState {
+    pub(super) fn is_member(&self, node: &str) -> bool {
+        self.members.iter().any(|member| member.node.as_ref() == node)
+    }
+
+    pub(super) fn serves(&self, node: &str, incarnation: u64) -> bool {
+        self.members.iter().any(|member| member.node.as_ref() == node && member.incarnation == incarnation)
+    }
+}

@@ -1,0 +1,167 @@
+//! The transport inside one process: nodes share a broker value and nothing else.
+//!
+//! What it promises is what the cluster promises: messages cross it encoded, reliable events are stored before
+//! [`store`](super::Link::store) returns, and each durable keeps its place while its node is away. What it cannot do is
+//! survive the process.
+
+mod broker;
+mod durable;
+mod faults;
+mod link;
+mod stream;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crossbeam_queue::ArrayQueue;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+#[cfg(feature = "testing")]
+pub(crate) use self::{
+    broker::Pending,
+    faults::{Action, Rule},
+};
+use self::{
+    broker::{Broker, Command},
+    link::InProcessLink,
+};
+use super::{Capabilities, Joined, Registration, Transport};
+use crate::error::{Error, ErrorKind};
+
+/// The most commands that wait for the broker; a full queue slows senders down.
+const COMMANDS: usize = 4_096;
+
+/// A broker for nodes in one process; every clone is the same broker.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), catga::Error> {
+/// use catga::{Mediator, transport::InProcess};
+///
+/// let broker = InProcess::new();
+/// let first = Mediator::builder().node("node1").transport(broker.clone()).build().await?;
+/// let second = Mediator::builder().node("node2").transport(broker).build().await?;
+/// # first.shutdown().await?;
+/// # second.shutdown().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct InProcess {
+    commands: mpsc::Sender<Command>,
+    /// The broker itself, until the first node joins and starts it.
+    idle: Arc<ArrayQueue<Broker>>,
+    settings: Settings,
+}
+
+/// What bounds the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_age: Duration,
+    pub(crate) max_bytes: usize,
+    pub(crate) max_payload: usize,
+    pub(crate) duplicate_window: Duration,
+    pub(crate) store_timeout: Duration,
+    pub(crate) dead_letter_age: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // A week bridges a long weekend without anybody looking.
+            max_age: Duration::from_secs(7 * 24 * 3600),
+            max_bytes: 1 << 30,
+            // As a NATS server has it by default: what fits here fits there.
+            max_payload: 1 << 20,
+            // Longer than any repeat of a store, short enough to keep the ids of.
+            duplicate_window: Duration::from_secs(120),
+            store_timeout: Duration::from_secs(2),
+            dead_letter_age: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
+impl InProcess {
+    /// A broker that keeps reliable events for 7 days and at most 1 GiB of them.
+    pub fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    /// A broker that gives up the oldest reliable events beyond this many bytes.
+    pub fn with_max_bytes(bytes: usize) -> Self {
+        Self::with(Settings { max_bytes: bytes, ..Settings::default() })
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let idle = Arc::new(ArrayQueue::new(1));
+        let broker = Broker::new(settings, receiver, commands.downgrade());
+        // The queue is empty and holds one: this cannot fail.
+        drop(idle.push(broker));
+        Self { commands, idle, settings }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) async fn inject(&self, rule: Rule) {
+        drop(self.commands.send(Command::Inject(rule)).await);
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) async fn heal(&self) {
+        drop(self.commands.send(Command::Heal).await);
+    }
+
+    /// What waits in the broker, for whom.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn pending(&self) -> Pending {
+        ask(&self.commands, Command::Pending).await.unwrap_or_default()
+    }
+}
+
+impl Default for InProcess {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Transport for InProcess {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { has_a_horizon: true, messages_share_a_delivery: true, ..Capabilities::NONE }
+    }
+
+    fn join(&self, node: Registration) -> BoxFuture<'_, Result<Joined, Error>> {
+        Box::pin(async move {
+            if let Some(broker) = self.idle.pop() {
+                tokio::spawn(broker.run());
+            }
+            let (app, id, incarnation) = (node.app.clone(), node.node.clone(), node.incarnation);
+            let (inbox, consumers) = ask(&self.commands, |done| Command::Join { node, done }).await??;
+            let link =
+                InProcessLink { app, node: id, incarnation, commands: self.commands.clone(), settings: self.settings };
+            Ok(Joined::new(Arc::new(link), inbox, consumers))
+        })
+    }
+}
+
+/// Sends a command to the broker and waits for its answer.
+async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, Error> {
+    let (done, answer) = oneshot::channel();
+    if commands.send(command(done)).await.is_err() {
+        return Err(gone());
+    }
+    answer.await.map_err(|_| {
+        Error::unknown(ErrorKind::Transport, "the in-process broker gave no answer: its runtime has ended")
+    })
+}
+
+fn gone() -> Error {
+    Error::not_started(ErrorKind::Transport, "the in-process broker is gone: the runtime that it ran on has ended")
+}

@@ -1,0 +1,285 @@
+//! What carries messages between nodes: the contract that every transport keeps.
+//!
+//! A transport [joins](Transport::join) a node to an application. What the node sends goes through its [`Link`]; what it
+//! receives arrives in its [`Inbox`] and, for reliable events, through one [`Consumer`] for each durable. The contract
+//! speaks of batches: messages that were waiting at the same time travel together, and share one delivery.
+
+pub(crate) mod in_process;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+pub use self::in_process::InProcess;
+pub use crate::{
+    dead_letter::{DeadContent, DeadLetter},
+    envelope::{Envelope, Reply, RequestPart, RetryPart},
+};
+use crate::{error::Error, id::MessageId};
+
+/// Joins nodes to applications.
+pub trait Transport: Send + Sync + 'static {
+    /// What this transport can and cannot do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Joins a node. When it returns, the node receives: whatever is sent from then on arrives.
+    ///
+    /// A node that joins under the id of another one takes its place.
+    fn join(&self, node: Registration) -> BoxFuture<'_, Result<Joined, Error>>;
+}
+
+/// What a transport can and cannot do; `build()` and the conformance suite ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// What was stored is still there when every process of the application has ended.
+    pub survives_the_process: bool,
+    /// A publish may end with an outcome that nobody knows.
+    pub may_end_unknown: bool,
+    /// A node can lose its connection and go on.
+    pub can_be_disconnected: bool,
+    /// What was stored is given up at an age or a size.
+    pub has_a_horizon: bool,
+    /// Several messages may share one delivery.
+    pub messages_share_a_delivery: bool,
+}
+
+impl Capabilities {
+    /// A transport that can do nothing of it.
+    pub const NONE: Self = Self {
+        survives_the_process: false,
+        may_end_unknown: false,
+        can_be_disconnected: false,
+        has_a_horizon: false,
+        messages_share_a_delivery: false,
+    };
+}
+
+/// A node that joins.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Registration {
+    /// The application; nodes of different applications do not meet.
+    pub app: Arc<str>,
+    /// The node's id, unique within the application.
+    pub node: Arc<str>,
+    /// Larger at each start of the node.
+    pub incarnation: u64,
+    /// The names of the events of QoS 0 that it handles.
+    pub events: Vec<Arc<str>>,
+    /// The names of the requests that it handles.
+    pub requests: Vec<Arc<str>>,
+    /// What it consumes of the reliable events.
+    pub durables: Vec<Durable>,
+    /// How many messages each queue towards the node holds.
+    pub queue: usize,
+}
+
+/// A place that is kept in the stream of reliable events: each event is delivered to it until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Durable {
+    /// Names it within the application.
+    pub name: Arc<str>,
+    /// The names of the events that it is delivered.
+    pub events: Vec<Arc<str>>,
+    /// Whether several nodes share it, each event going to one of them.
+    pub shared: bool,
+    /// How long a delivery may go without a sign of progress before it is made again.
+    pub ack_wait: Duration,
+    /// How long it is kept while no node is connected to it; `None` keeps it for good.
+    pub lifetime: Option<Duration>,
+}
+
+/// A node that has joined.
+#[non_exhaustive]
+pub struct Joined {
+    /// What the node sends goes here.
+    pub link: Arc<dyn Link>,
+    /// What the node receives arrives here.
+    pub inbox: Inbox,
+    /// One for each durable of the registration, in the same order.
+    pub consumers: Vec<Box<dyn Consumer>>,
+}
+
+impl Joined {
+    /// A node that has joined.
+    pub fn new(link: Arc<dyn Link>, inbox: Inbox, consumers: Vec<Box<dyn Consumer>>) -> Self {
+        Self { link, inbox, consumers }
+    }
+}
+
+impl fmt::Debug for Joined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joined").field("consumers", &self.consumers.len()).finish_non_exhaustive()
+    }
+}
+
+/// The queues in which a node receives, apart so that none waits behind another. The transport drops what does not fit,
+/// and says so: a request is answered `Overloaded`, an event of QoS 0 shows as a gap in its sender's sequence.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inbox {
+    /// Events of QoS 0 from other nodes.
+    pub events: mpsc::Receiver<Envelope>,
+    /// Requests to this node.
+    pub requests: mpsc::Receiver<Envelope>,
+    /// Replies to this node's requests. A request that reached nobody is answered with an error that says `NotStarted`.
+    pub replies: mpsc::Receiver<Reply>,
+    /// What nodes announce about themselves.
+    pub cluster: mpsc::Receiver<Bytes>,
+}
+
+/// The sending ends of an [`Inbox`], for the transport.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InboxSenders {
+    /// Events of QoS 0.
+    pub events: mpsc::Sender<Envelope>,
+    /// Requests.
+    pub requests: mpsc::Sender<Envelope>,
+    /// Replies.
+    pub replies: mpsc::Sender<Reply>,
+    /// Announcements.
+    pub cluster: mpsc::Sender<Bytes>,
+}
+
+impl Inbox {
+    /// An inbox whose queues hold this many messages each.
+    pub fn new(queue: usize) -> (InboxSenders, Self) {
+        let queue = queue.max(1);
+        let (events_in, events) = mpsc::channel(queue);
+        let (requests_in, requests) = mpsc::channel(queue);
+        let (replies_in, replies) = mpsc::channel(queue);
+        let (cluster_in, cluster) = mpsc::channel(queue);
+        (
+            InboxSenders { events: events_in, requests: requests_in, replies: replies_in, cluster: cluster_in },
+            Self { events, requests, replies, cluster },
+        )
+    }
+}
+
+/// The way out of a node.
+///
+/// All messages of a batch have one name. A future that is dropped may or may not have sent its batch.
+pub trait Link: Send + Sync + 'static {
+    /// The largest payload of one message, in bytes.
+    fn max_payload(&self) -> usize;
+
+    /// Hands events of QoS 0 to every other node that handles them; says nothing of whether they arrive.
+    fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Stores reliable events, and returns when they are stored. The transport repeats an attempt whose outcome it does
+    /// not know, under the same identity, so that nothing is stored twice.
+    fn store(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Stores a message for one durable alone, to be delivered when `delay` has passed, and returns when it is stored.
+    /// The same `identity` is stored once.
+    fn store_for<'a>(
+        &'a self,
+        durable: &'a str,
+        message: Envelope,
+        identity: MessageId,
+        delay: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Hands requests to a node. What cannot be delivered is answered in the [`Inbox`].
+    fn request<'a>(&'a self, node: &'a str, batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Hands replies to the node that asked.
+    fn reply<'a>(&'a self, node: &'a str, batch: Vec<Reply>) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Tells every other node something about this one.
+    fn announce(&self, announcement: Bytes) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Stores a dead letter, and returns when it is stored. The same id is stored once.
+    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The dead letters, oldest first, from behind the one named by `after`, at most `limit`.
+    fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
+
+    /// One dead letter.
+    fn dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>>;
+
+    /// Deletes a dead letter; says whether it was there.
+    fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// How many messages wait for this node's durables, delivered or not.
+    fn backlog(&self) -> BoxFuture<'_, Result<usize, Error>>;
+
+    /// Leaves the application: nothing more is received. `for_good` also gives up the node's own durables.
+    /// Returns when everything that was sent before has been handed over.
+    fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// The deliveries of one durable to one node.
+pub trait Consumer: Send + 'static {
+    /// The next delivery; `None` when the node has left. While `more` is false the transport is not asked for further
+    /// messages, but those that are under way still arrive.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost when the future is dropped.
+    fn next(&mut self, more: bool) -> BoxFuture<'_, Option<Consumed>>;
+
+    /// Takes no more deliveries; gives those that have arrived and were not taken.
+    fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>>;
+}
+
+/// What a consumer receives.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Consumed {
+    /// Messages that share one delivery.
+    Delivery(Delivery),
+    /// The durable fell behind what the store keeps: so many messages are gone for it.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// Messages that share one delivery: they are acknowledged together.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// Tells this delivery from every other of the durable; the same when it is made again.
+    pub sequence: u64,
+    /// How often it has been made, this time included.
+    pub deliveries: u32,
+    /// The messages, or bytes that are none with the reason.
+    pub messages: Result<Vec<Envelope>, (Bytes, Error)>,
+    /// Settles it.
+    pub settle: Arc<dyn Settle>,
+}
+
+impl Delivery {
+    /// A delivery.
+    pub fn new(
+        sequence: u64,
+        deliveries: u32,
+        messages: Result<Vec<Envelope>, (Bytes, Error)>,
+        settle: Arc<dyn Settle>,
+    ) -> Self {
+        Self { sequence, deliveries, messages, settle }
+    }
+}
+
+/// Settles one delivery.
+pub trait Settle: fmt::Debug + Send + Sync + 'static {
+    /// Tells the store what became of the delivery. A sign that is lost leads to another delivery.
+    fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is done: it is not made again.
+    Acknowledge,
+    /// Work goes on: the time that it may take starts again.
+    Progress,
+    /// It is to be made again, to whoever is there, when the delay has passed.
+    GiveBack(Duration),
+}
