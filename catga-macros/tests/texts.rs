@@ -30,6 +30,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("error_is_no_error", &["`MyErr` cannot be the error of a handler", "implement `std::error::Error` for `MyErr`, for example with `#[derive(thiserror::Error)]`"]),
     ("send_event", &["`OrderPlaced` cannot be sent, because it is not a command or a query", "`send` waits for one reply; if `OrderPlaced` is an event, announce it with `publish`"]),
     ("publish_command", &["`PlaceOrder` cannot be published, because it is not an event", "a command goes to exactly one handler: use `send`"]),
+    ("emit_command", &["`PlaceOrder` cannot be published, because it is not an event", "a command goes to exactly one handler: use `send`"]),
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! A command is published. The bound stands for that of `Mediator::publish`.
+//! A command is published. The bound stands for that of `Mediator::publish`, whose opaque future repeats the error.
 #[derive(catga::Command, Clone, serde::Serialize, serde::Deserialize)]
 struct PlaceOrder;
 

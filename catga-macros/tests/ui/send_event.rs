@@ -1,9 +1,11 @@
-//! An event is sent. The bound stands for that of `Mediator::send`.
+//! An event is sent.
 #[derive(catga::Event, Clone, serde::Serialize, serde::Deserialize)]
 struct OrderPlaced;
 
-fn send<R: catga::Request>(_: R) {}
+async fn announce(mediator: catga::Mediator) {
+    let _ = mediator.send(OrderPlaced).await;
+}
 
 fn main() {
-    send(OrderPlaced);
+    let _ = announce;
 }
