@@ -135,6 +135,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use axum::{body::Body, http::Request};
     use serde_json::Value;
     use tower::ServiceExt;

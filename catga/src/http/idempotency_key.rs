@@ -56,6 +56,8 @@ fn malformed(why: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use axum::http::{HeaderValue, Request};
 
     use super::*;

@@ -217,6 +217,8 @@ impl IntoResponse for Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     async fn read(response: impl IntoResponse) -> (StatusCode, Option<String>, Value) {

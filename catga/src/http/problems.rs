@@ -66,6 +66,8 @@ async fn quoted(status: StatusCode, body: Body) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use axum::{extract::Path, routing::get};
     use serde_json::Value;
     use tower::ServiceExt;
