@@ -1,1 +1,34 @@
 //! What the tests share.
+
+use std::sync::{Arc, Mutex};
+
+/// What handlers did, in order; every clone is the same log.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Adds a line.
+    pub fn add(&self, line: impl Into<String>) {
+        self.0.lock().unwrap_or_else(|error| error.into_inner()).push(line.into());
+    }
+
+    /// Every line so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(|error| error.into_inner()).clone()
+    }
+
+    /// How many lines are equal to this one.
+    pub fn count(&self, line: &str) -> usize {
+        self.lines().iter().filter(|found| *found == line).count()
+    }
+
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.lines().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -95,11 +95,18 @@ fn distance(from: &str, to: &str) -> usize {
 impl Pair {
     /// A name: letters, digits, `_` and `-`, in parts separated by single dots.
     pub(crate) fn name(&self, what: &str, example: &str, problems: &mut Problems) -> Option<LitStr> {
-        let text: LitStr = self.parsed("text", &format!("\"{example}\""), problems)?;
+        let Ok(text) = syn::parse2::<LitStr>(self.value.clone()) else {
+            let problem = self.is_not("text");
+            problems.add(self.at(), problem, format!("write for example `{} = \"{example}\"`", self.key));
+            return None;
+        };
         if is_name(&text.value()) {
             return Some(text);
         }
-        let problem = format!("`{}` is not a {what} name", text.value());
+        let problem = match text.value().as_str() {
+            "" => format!("an empty text is not a {what} name"),
+            name => format!("`{name}` is not a {what} name"),
+        };
         let help =
             format!("use letters, digits, `_` and `-`, in parts separated by single dots, for example `{example}`");
         problems.add(&text, problem, help);
@@ -112,7 +119,7 @@ impl Pair {
         if let Some(number) = number.filter(|number| range.contains(number)) {
             return Some(number);
         }
-        let problem = format!("{} is not a whole number from {} to {}", self.shown(), range.start(), range.end());
+        let problem = self.is_not(&format!("a whole number from {} to {}", range.start(), range.end()));
         problems.add(self.at(), problem, format!("write for example `{} = {example}`", self.key));
         None
     }
@@ -123,7 +130,7 @@ impl Pair {
         if let Some(millis) = text.and_then(|text| millis(&text.value())) {
             return Some(millis);
         }
-        let problem = format!("{} is not a time from `\"1ms\"` to `\"24h\"`", self.shown());
+        let problem = self.is_not("a time from `\"1ms\"` to `\"24h\"`");
         let help = format!(
             "write a whole number and one of `ms`, `s`, `m` and `h`, for example `{} = \"{example}\"`",
             self.key
@@ -138,27 +145,18 @@ impl Pair {
         match parser.parse2(self.value.clone()) {
             Ok(path) => Some(path),
             Err(_) => {
-                let problem = format!("{} is not a path", self.shown());
+                let problem = self.is_not("a path");
                 problems.add(self.at(), problem, format!("write for example `{} = ::catga`", self.key));
                 None
             }
         }
     }
 
-    fn parsed<T: syn::parse::Parse>(&self, what: &str, example: &str, problems: &mut Problems) -> Option<T> {
-        let parsed = syn::parse2(self.value.clone()).ok();
-        if parsed.is_none() {
-            let problem = format!("{} is not {what}", self.shown());
-            problems.add(self.at(), problem, format!("write for example `{} = {example}`", self.key));
-        }
-        parsed
-    }
-
-    /// The value as the message shows it.
-    fn shown(&self) -> String {
+    /// What is wrong with a value that is not what its key takes.
+    fn is_not(&self, wanted: &str) -> String {
         match self.value.is_empty() {
-            true => format!("`{}` without a value", self.key),
-            false => format!("`{}`", self.value),
+            true => format!("`{}` has no value: it takes {wanted}", self.key),
+            false => format!("`{}` is not {wanted}", self.value),
         }
     }
 

@@ -306,6 +306,9 @@ impl Builder {
             stop: node.stop.clone(),
         };
         node.tasks.spawn(membership.run());
+        if let Some(observer) = &node.observer {
+            observer.joined(&node);
+        }
         show_handlers(&node);
         Ok(Mediator(node))
     }

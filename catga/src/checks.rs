@@ -27,37 +27,45 @@ pub const fn grouped<M: Message>() -> MessageInfo {
     MessageInfo::of::<M>()
 }
 
-/// A further parameter of a handler is an extractor.
-pub const fn extractor<T: FromContext>() {}
+/// A further parameter of a handler is an extractor: the one that `_pick` takes from all of them.
+pub fn extractor<M, Args, F, T: FromContext>(_: &Binder<'_, M, Args, F>, _pick: fn(Args) -> T) {}
 
 /// Joins a function with its message and its extractors.
-pub struct Binder<'a, M, Args> {
+///
+/// Their types come from the function and are not written again: a type that does not exist is reported once.
+pub struct Binder<'a, M, Args, F> {
     states: &'a States,
+    function: F,
     marker: PhantomData<fn() -> (M, Args)>,
 }
 
-impl<'a, M, Args> Binder<'a, M, Args> {
-    pub fn new(states: &'a States) -> Self {
-        Self { states, marker: PhantomData }
-    }
-}
-
-impl<'a, M: Message, Args: Extractors> Binder<'a, M, Args> {
-    /// The return type fits the message.
-    pub fn reply<F, Fut>(self, function: F) -> Replying<'a, M, Args, F>
+impl<'a, M, Args, F> Binder<'a, M, Args, F> {
+    /// Takes a function that has a message and a tuple of parameters.
+    pub fn new<Fut>(states: &'a States, function: F) -> Self
     where
         F: Fn(M, Args) -> Fut,
-        Fut: Future<Output: IntoReply<M::Reply>>,
     {
-        Replying { binder: self, function }
+        Self { states, function, marker: PhantomData }
     }
 }
 
-/// A binder with the function that it binds.
-pub struct Replying<'a, M, Args, F> {
-    binder: Binder<'a, M, Args>,
-    function: F,
+impl<'a, M, Args, F, Fut> Binder<'a, M, Args, F>
+where
+    M: Message,
+    Args: Extractors,
+    F: Fn(M, Args) -> Fut,
+{
+    /// The return type fits the message.
+    pub fn reply(self) -> Replying<'a, M, Args, F>
+    where
+        Fut: Future<Output: IntoReply<M::Reply>>,
+    {
+        Replying(self)
+    }
 }
+
+/// A binder of a function whose return type fits.
+pub struct Replying<'a, M, Args, F>(Binder<'a, M, Args, F>);
 
 impl<M, Args, F, Fut> Replying<'_, M, Args, F>
 where
@@ -71,11 +79,11 @@ where
     where
         Fut: Send + 'static,
     {
-        handler::bind(self.binder.states, self.function)
+        handler::bind(self.0.states, self.0.function)
     }
 }
 
-impl<M, Args> Deref for Binder<'_, M, Args> {
+impl<M, Args, F> Deref for Binder<'_, M, Args, F> {
     type Target = Unbound;
 
     fn deref(&self) -> &Unbound {
@@ -95,10 +103,12 @@ impl<M, Args, F> Deref for Replying<'_, M, Args, F> {
 pub struct Unbound;
 
 impl Unbound {
-    pub fn reply<F>(&self, _: F) -> Self {
+    /// Stands for [`Binder::reply`].
+    pub fn reply(&self) -> Self {
         Self
     }
 
+    /// Stands for [`Replying::bind`].
     pub fn bind(&self) -> Result<Bound, Vec<Missing>> {
         Err(Vec::new())
     }

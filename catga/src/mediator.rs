@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
@@ -91,7 +92,7 @@ impl Mediator {
     /// A handler on this node is cancelled when the future is dropped. One on another node runs to its end. A request
     /// with a key runs to its end wherever it runs.
     pub fn send<R: Request>(&self, request: R) -> Sending<R::Response> {
-        self.send_from(request, SendOptions::default(), None)
+        self.send_with(request, SendOptions::default())
     }
 
     /// [`send`](Self::send) with a key, a time-out, headers or a node to go to.
@@ -107,8 +108,36 @@ impl Mediator {
         self.send_from(request, options, None)
     }
 
+    /// [`send_from`](Self::send_from), where a test wants every message encoded, also one that stays in the process.
+    fn send_recoded<R: Request>(
+        &self,
+        request: R,
+        options: SendOptions,
+        parent: Option<&Context>,
+    ) -> Sending<R::Response> {
+        match recode(R::NAME, &request) {
+            Ok(request) => {
+                let sending = self.send_here_or_there(request, options, parent);
+                Sending::slow(async move { recode(R::NAME, &sending.await?) })
+            }
+            Err(error) => Sending::ready(Err(error)),
+        }
+    }
+
     /// Hot: a request that a handler of this node answers at once costs one allocation, that of the handler's future.
-    pub(crate) fn send_from<R: Request>(
+    fn send_from<R: Request>(
+        &self,
+        request: R,
+        options: SendOptions,
+        parent: Option<&Context>,
+    ) -> Sending<R::Response> {
+        match self.0.observer {
+            None => self.send_here_or_there(request, options, parent),
+            Some(_) => self.send_recoded(request, options, parent),
+        }
+    }
+
+    fn send_here_or_there<R: Request>(
         &self,
         request: R,
         options: SendOptions,
@@ -122,9 +151,10 @@ impl Mediator {
         }
         let Some(route) = node.handlers.route::<R>() else { return Sending::ready(Err(unregistered::<R>())) };
         let plain = options.key.is_none() && options.node.is_none();
+        let first = if plain { self.elsewhere(route) } else { None };
         if plain
+            && first.is_none()
             && let Some(handler) = &route.request
-            && self.stays_here(route)
             && let Some(typed) = handler.typed::<R>()
         {
             match handler.enter() {
@@ -162,36 +192,37 @@ impl Mediator {
             Err(error) => return Sending::ready(Err(error)),
         };
         node.observe(R::NAME, envelope.id, || Occurrence::Sent);
-        let (mediator, key, target) = (self.clone(), options.key, options.node);
         let patience = options.timeout.unwrap_or(node.limits.send_deadline);
+        let (mediator, key, target) = (self.clone(), options.key, options.node.map(Into::into));
         Sending::slow(async move {
-            let reply = mediator.call::<R>(envelope, key, target, patience).await?;
+            let reply = mediator.call::<R>(envelope, key, target, first, patience).await?;
             codec::decode(R::NAME, &reply).map_err(|error| error.with_outcome(crate::error::Outcome::Unknown))
         })
     }
 
-    /// Whether a request without a key is for this node, by the way of routing.
-    fn stays_here(&self, route: &Route) -> bool {
-        let table = self.0.cluster.table().load();
-        if !table.others() || self.0.routing == Routing::LocalFirst {
-            return true;
+    /// The other node whose turn it is to have a request without a key, where nodes take turns.
+    fn elsewhere(&self, route: &Route) -> Option<Arc<str>> {
+        if self.0.routing == Routing::LocalFirst {
+            return None;
         }
-        let chosen = routing::choose(&table, &route.name, None, self.0.routing, &route.turn, &[]);
-        chosen.is_none_or(|view| view.own)
+        let table = self.0.cluster.table().load();
+        let chosen = routing::choose(&table, &route.name, None, self.0.routing, &route.turn, &[])?;
+        (!chosen.own).then(|| chosen.id.clone())
     }
 
     async fn call<R: Request>(
         self,
         envelope: Envelope,
         key: Option<String>,
-        target: Option<String>,
+        target: Option<Arc<str>>,
+        first: Option<Arc<str>>,
         patience: Duration,
     ) -> Result<Bytes, Error> {
         let node = &self.0;
         let Some(route) = node.handlers.route::<R>() else { return Err(unregistered::<R>()) };
         let deadline = Instant::now() + patience;
         node.wait_for_news(&envelope.name, deadline.min(node.started + GETTING_TO_KNOW)).await;
-        let call = Call { node, route, envelope, key, target: target.map(Into::into), deadline };
+        let call = Call { node, route, envelope, key, target, first, deadline };
         tokio::select! {
             biased;
             reply = call.run() => reply,
@@ -328,7 +359,13 @@ impl Mediator {
         if route.events.is_empty() {
             self.0.mention_unhandled(route);
         }
-        events::handle_here(&self.0, route, event, metadata).await;
+        // Under a test, as if it had come from another node.
+        let recoded = self.0.observer.is_some().then(|| recode(E::NAME, event));
+        match recoded {
+            None => events::handle_here(&self.0, route, event, metadata).await,
+            Some(Ok(event)) => events::handle_here(&self.0, route, &event, metadata).await,
+            Some(Err(error)) => tracing::error!(target: "catga", %error, "an event does not survive its encoding"),
+        }
     }
 
     /// Stores a reliable event.
@@ -419,6 +456,10 @@ impl std::fmt::Debug for Mediator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mediator").field("node", &self.node()).finish_non_exhaustive()
     }
+}
+
+fn recode<T: Serialize + DeserializeOwned>(name: &str, value: &T) -> Result<T, Error> {
+    codec::decode(name, &codec::encode(name, value)?)
 }
 
 /// Only a type whose traits were written by hand gets here.

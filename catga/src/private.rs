@@ -6,6 +6,6 @@ pub use crate::{
     checks::{Binder, extractor, grouped, message},
     extract::{Extractors, Receiver},
     handler::{HandlerOptions, HandlerRegistration, IntoReply, bind, identity_of},
-    message::{IsCommand, IsEvent, IsQuery, IsRequest, Kind, MessageInfo, Place, Qos, Slot},
+    message::{Cloneable, IsCommand, IsEvent, IsQuery, IsRequest, Kind, MessageInfo, Place, Qos, Slot},
     registry::MessageRegistration,
 };

@@ -1,1 +1,11 @@
-//! Scenarios.
+//! Scenarios: what users rely on, each through the public door.
+#![allow(missing_docs)]
+
+mod attempts;
+mod cluster;
+mod emit;
+mod idempotency;
+mod qos0;
+mod reliable;
+mod requests;
+mod shutdown;

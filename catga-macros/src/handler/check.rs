@@ -1,21 +1,21 @@
 //! What a handler must be: an `async fn` that owns its message and its parameters.
 
-use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
-use syn::{
-    Attribute, FnArg, GenericParam, Ident, PatType, Receiver, ReceiverKind, Safety, Signature, Type, parse_quote,
-};
+use quote::ToTokens;
+use syn::{Attribute, FnArg, GenericParam, Ident, Meta, PatType, Safety, Signature, Type, parse_quote};
 
 use super::{
     Handler,
     options::{self, Options},
-    parse::{Block, Function, Method},
+    parse::{self, Block, Function, Method},
     types::{self, Unfit},
 };
 use crate::errors::Problems;
 
 /// The most parameters behind the message; the runtime has no more.
 const MAX_EXTRACTORS: usize = 8;
+
+/// The extractors that a borrowed parameter may mean.
+const EXTRACTORS: [&str; 3] = ["Context", "Mediator", "State"];
 
 /// A free function: the handler, if it can be one.
 pub(super) fn function(function: &Function, options: Options, problems: &mut Problems) -> Option<Handler> {
@@ -39,13 +39,13 @@ pub(super) fn block(block: &Block, options: &Options, problems: &mut Problems) -
         return Vec::new();
     }
     if !block.generics.params.is_empty() {
-        let ty = block.receiver.to_token_stream();
+        let name = types::name(&block.receiver).unwrap_or_default();
         let problem =
-            format!("`{ty}` cannot be generic: its handlers are registered once, before a type can be chosen");
+            format!("`{name}` cannot be generic: its handlers are registered once, before a type can be chosen");
         problems.add(&block.generics, problem, "write the `impl` block for one concrete type");
         return Vec::new();
     }
-    let marked = |method: &&Method| !method.handler.is_empty() || is_handler(&method.function.signature);
+    let marked = |method: &&Method| !method.handler.is_empty() || parse::is_handler(&method.function.signature);
     let mut found = false;
     let mut handlers = Vec::new();
     for method in block.methods.iter().filter(marked) {
@@ -58,52 +58,27 @@ pub(super) fn block(block: &Block, options: &Options, problems: &mut Problems) -
         problems.add(&block.receiver, "this `impl` block has no handler", help);
     }
     for handler in &mut handlers {
-        handler.cfg.extend(cfg(&block.attributes));
+        handler.attributes.extend(shared(&block.attributes));
     }
     handlers
-}
-
-/// Whether a method in a block is a handler without saying so.
-fn is_handler(signature: &Signature) -> bool {
-    let by_reference = |receiver: &Receiver| match &receiver.kind {
-        ReceiverKind::Reference(..) => true,
-        ReceiverKind::Typed(_, ty) => matches!(**ty, Type::Reference(_)),
-        _ => false,
-    };
-    signature.asyncness.is_some() && signature.receiver().is_some_and(by_reference)
 }
 
 fn method(method: &Method, owner: &Type, options: Options, problems: &mut Problems) -> Option<Handler> {
     let signature = &method.function.signature;
     let ident = &signature.ident;
-    let Some(receiver) = signature.receiver() else {
-        problems.add(
-            ident,
-            format!("handler `{ident}` must take `&self`"),
-            format!("write `async fn {ident}(&self, ..)`"),
-        );
-        return None;
-    };
-    let mutable = match &receiver.kind {
-        ReceiverKind::Reference(_, _, mutable) => Some(mutable.is_some()),
-        ReceiverKind::Typed(_, ty) => match &**ty {
-            Type::Reference(reference) => Some(reference.mutability.is_some()),
-            _ => None,
-        },
-        _ => None,
-    };
-    match mutable {
-        Some(false) => handler(&method.function, Some(owner), options, problems),
-        Some(true) => {
+    match signature.receiver().map(|receiver| (receiver, parse::borrow(receiver))) {
+        Some((_, Some(false))) => return handler(&method.function, Some(owner), options, problems),
+        Some((receiver, Some(true))) => {
             let problem = format!("handlers run concurrently, so `{ident}` cannot take `&mut self`");
             problems.add(receiver, problem, "take `&self`");
-            None
         }
-        None => {
-            problems.add(receiver, format!("handler `{ident}` must take `&self`"), "the value is shared by all runs");
-            None
+        owned => {
+            let at = owned.map_or(ident.to_token_stream(), |(receiver, _)| receiver.to_token_stream());
+            let help = format!("write `async fn {ident}(&self, ..)`");
+            problems.add(at, format!("handler `{ident}` must take `&self`"), help);
         }
     }
+    None
 }
 
 /// What functions and methods have in common.
@@ -115,19 +90,17 @@ fn handler(function: &Function, receiver: Option<&Type>, options: Options, probl
     for (position, parameter) in parameters.iter().enumerate() {
         self::parameter(ident, position, parameter, &mut own);
     }
-    let mut types = parameters.iter().map(|parameter| self::concrete(&parameter.ty, receiver));
-    let message = types.next();
-    let extractors = types.collect();
+    let (message, extractors) = parameters.split_first().map(|(message, rest)| (&*message.ty, rest)).unzip();
     if !own.is_empty() {
         problems.append(own);
         return None;
     }
     Some(Handler {
-        cfg: cfg(&function.attributes),
+        attributes: shared(&function.attributes),
         ident: ident.clone(),
         receiver: receiver.cloned(),
-        message: message?,
-        extractors,
+        message: types::outside(message?, receiver),
+        extractors: extractors?.iter().map(|parameter| (*parameter.ty).clone()).collect(),
         output: types::output(&function.signature.output),
         options,
         krate: parse_quote!(::catga),
@@ -188,6 +161,10 @@ fn generic(ident: &Ident, at: impl ToTokens, problems: &mut Problems) {
 /// Checks the type of the message (position 0) or of an extractor.
 fn parameter(ident: &Ident, position: usize, parameter: &PatType, problems: &mut Problems) {
     let ty = &*parameter.ty;
+    if let Some(cfg) = parameter.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
+        let help = format!("write two functions `{ident}`, each with its own `#[cfg(..)]`");
+        problems.add(cfg, format!("a parameter of handler `{ident}` cannot depend on `#[cfg(..)]`"), help);
+    }
     let what = match position {
         0 => "its message, but a handler owns the message it receives",
         _ => "a parameter, but a handler owns what it takes",
@@ -196,12 +173,13 @@ fn parameter(ident: &Ident, position: usize, parameter: &PatType, problems: &mut
         None => {}
         Some(Unfit::Generic) => generic(ident, ty, problems),
         Some(Unfit::Borrow(owned)) => {
-            let (owned, ty) = (shown(owned), shown(ty));
-            let help = match position {
-                0 => format!("take `{owned}` instead of `{ty}`"),
-                _ => format!("take `State<{owned}>` instead of `{ty}`"),
+            let is_extractor = types::name(owned).is_some_and(|name| EXTRACTORS.contains(&name.as_str()));
+            let wanted = match position > 0 && !is_extractor {
+                true => format!("State<{}>", shown(owned)),
+                false => shown(owned),
             };
-            problems.add(ty_tokens(parameter), format!("handler `{ident}` borrows {what}"), help);
+            let help = format!("take `{wanted}` instead of `{}`", shown(ty));
+            problems.add(ty, format!("handler `{ident}` borrows {what}"), help);
         }
         Some(Unfit::Borrows) => {
             let help = "own the data, for example with `String` instead of `&str`";
@@ -210,19 +188,9 @@ fn parameter(ident: &Ident, position: usize, parameter: &PatType, problems: &mut
     }
 }
 
-fn ty_tokens(parameter: &PatType) -> TokenStream {
-    parameter.ty.to_token_stream()
-}
-
 /// A type as people write it.
 fn shown(tokens: impl ToTokens) -> String {
     tokens.to_token_stream().to_string().replace("& ", "&").replace(" < ", "<").replace(" >", ">").replace(" :: ", "::")
-}
-
-/// The type of a parameter outside of the impl block, where `Self` has no meaning.
-fn concrete(ty: &Type, receiver: Option<&Type>) -> Type {
-    let _ = receiver;
-    ty.clone()
 }
 
 fn typed(input: &FnArg) -> Option<&PatType> {
@@ -232,6 +200,18 @@ fn typed(input: &FnArg) -> Option<&PatType> {
     }
 }
 
-fn cfg(attributes: &[Attribute]) -> Vec<Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect()
+/// The attributes of a function that hold for its registration too.
+fn shared(attributes: &[Attribute]) -> Vec<Attribute> {
+    let shared = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::List(list) if list.path.is_ident("cfg") || list.path.is_ident("allow") => Some(attribute.clone()),
+        // An expectation is met in the function alone.
+        Meta::List(list) if list.path.is_ident("expect") => {
+            let lints = &list.tokens;
+            Some(parse_quote!(#[allow(#lints)]))
+        }
+        // To register what is deprecated is not to use it.
+        meta if meta.path().is_ident("deprecated") => Some(parse_quote!(#[allow(deprecated)])),
+        _ => None,
+    });
+    shared.collect()
 }

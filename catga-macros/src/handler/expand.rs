@@ -2,29 +2,28 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Type, ext::IdentExt, spanned::Spanned};
+use syn::{Index, ext::IdentExt, spanned::Spanned};
 
-use super::Handler;
+use super::{Handler, types};
 
 pub(super) fn expand(handler: &Handler) -> TokenStream {
-    let Handler { cfg, ident, krate, .. } = handler;
+    let Handler { attributes, ident, krate, .. } = handler;
     let (name, message, options, bind) = (name(handler), message(handler), options(handler), bind(handler));
     let place = quote_spanned!(ident.span()=> __catga::Place::here());
     let function = function(handler);
     quote! {
-        #(#cfg)*
+        #(#attributes)*
         const _: () = {
             use #krate::__private as __catga;
-            __catga::inventory::submit! {
-                __catga::HandlerRegistration {
-                    name: #name,
-                    place: #place,
-                    options: #options,
-                    message: #message,
-                    identity: || __catga::identity_of(&#function),
-                    bind: |__states| { #bind },
-                }
-            }
+            const __REGISTRATION: __catga::HandlerRegistration = __catga::HandlerRegistration {
+                name: #name,
+                place: #place,
+                options: #options,
+                message: #message,
+                identity: || __catga::identity_of(&#function),
+                bind: |__states| { #bind },
+            };
+            __catga::inventory::submit! { __REGISTRATION }
         };
     }
 }
@@ -48,28 +47,57 @@ fn message(handler: &Handler) -> TokenStream {
     }
 }
 
-/// The checks of the other parameters, and the call of the function.
+/// The checks of the other parameters and of the return type.
+///
+/// The types are those of the function and are not written again: a type that does not exist would be reported twice.
 fn bind(handler: &Handler) -> TokenStream {
-    let (message, function) = (&handler.message, function(handler));
-    let receiver = handler.receiver.iter().map(|ty| quote_spanned!(ty.span()=> __catga::Receiver<#ty>));
-    let extractors: Vec<_> = receiver.chain(handler.extractors.iter().map(ToTokens::to_token_stream)).collect();
-    let checks = extractors.iter().map(|ty| quote_spanned!(ty.span()=> __catga::extractor::<#ty>();));
-    let parameters: Vec<_> = (0..handler.extractors.len()).map(|n| format_ident!("__parameter_{n}")).collect();
+    let closure = closure(handler);
+    let checks = handler.receiver.iter().chain(&handler.extractors).enumerate().map(|(position, ty)| {
+        let position = Index::from(position);
+        // Both lie over the whole type: otherwise the compiler underlines parts of it for different reasons.
+        let (check, pick) = (over(ty, quote!(__catga::extractor)), over(ty, quote!(|__all| __all.#position)));
+        quote_spanned!(ty.span()=> #check(&__binder, #pick);)
+    });
     // The return type answers for what it does not fit, the name for a future that is not `Send`.
-    let output = handler.output.as_ref().map_or(handler.ident.span(), Spanned::span);
-    let call = match &handler.receiver {
-        None => quote_spanned!(output=> #function(__message, #(#parameters),*)),
-        Some(_) => quote_spanned!(output=> async move { #function(&__receiver.0, __message, #(#parameters),*).await }),
-    };
-    let receiver = handler.receiver.iter().map(|_| format_ident!("__receiver"));
-    let parameters = receiver.chain(parameters.iter().cloned());
-    let reply = quote_spanned!(output=> .reply(|__message, (#(#parameters,)*)| #call));
+    let output = handler.output.as_ref().map_or(handler.ident.to_token_stream(), ToTokens::to_token_stream);
+    let reply = over(output, quote!(__binder.reply()));
     let bind = quote_spanned!(handler.ident.span()=> .bind());
-    let binder = quote_spanned!(output=> __catga::Binder::<#message, (#(#extractors,)*)>::new(__states));
     quote! {
+        let __binder = __catga::Binder::new(__states, #closure);
         #(#checks)*
-        #binder #reply #bind
+        #reply #bind
     }
+}
+
+/// Calls the function with its message and a tuple of its parameters.
+fn closure(handler: &Handler) -> TokenStream {
+    let function = function(handler);
+    let parameters: Vec<_> = (0..handler.extractors.len()).map(|n| format_ident!("__parameter_{n}")).collect();
+    let any = parameters.iter().map(|_| quote!(_));
+    match &handler.receiver {
+        None => quote! {
+            |__message, (#(#parameters,)*): (#(#any,)*)| #function(__message #(, #parameters)*)
+        },
+        Some(receiver) => quote! {
+            |__message, (__receiver, #(#parameters,)*): (__catga::Receiver<#receiver>, #(#any,)*)| async move {
+                #function(&__receiver.0, __message #(, #parameters)*).await
+            }
+        },
+    }
+}
+
+/// Lays tokens over a part of the user's code, from its first token to its last: there an error of theirs is shown.
+fn over(code: impl ToTokens, tokens: TokenStream) -> TokenStream {
+    let code: Vec<_> = code.into_token_stream().into_iter().collect();
+    let (Some(first), Some(last)) = (code.first(), code.last()) else { return tokens };
+    let mut tokens: Vec<_> = tokens.into_iter().collect();
+    for token in &mut tokens {
+        token.set_span(first.span());
+    }
+    if let Some(token) = tokens.last_mut() {
+        token.set_span(last.span());
+    }
+    tokens.into_iter().collect()
 }
 
 fn name(handler: &Handler) -> TokenStream {
@@ -77,39 +105,29 @@ fn name(handler: &Handler) -> TokenStream {
         return name.to_token_stream();
     }
     let ident = handler.ident.unraw();
-    let local = match handler.receiver.as_ref().and_then(last_segment) {
+    let local = match handler.receiver.as_ref().and_then(types::name) {
         Some(owner) => format!("{owner}.{ident}"),
         None => ident.to_string(),
     };
     quote!(::core::concat!(::core::env!("CARGO_PKG_NAME"), ".", #local))
 }
 
-/// `OrderService` of `crate::orders::OrderService`.
-fn last_segment(ty: &Type) -> Option<String> {
-    match ty {
-        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.unraw().to_string()),
-        Type::Group(group) => last_segment(&group.elem),
-        Type::Paren(paren) => last_segment(&paren.elem),
-        _ => None,
-    }
-}
-
 fn options(handler: &Handler) -> TokenStream {
     let options = &handler.options;
     let millis = |millis: &u64| quote!(::core::time::Duration::from_millis(#millis));
-    let fields: Vec<TokenStream> = [
+    let fields = [
         options.group.as_ref().map(|group| quote!(group: ::core::option::Option::Some(#group))),
         options.attempts.map(|attempts| quote!(attempts: ::core::option::Option::Some(#attempts))),
         options.backoff_ms.as_ref().map(millis).map(|time| quote!(backoff: ::core::option::Option::Some(#time))),
         options.timeout_ms.as_ref().map(millis).map(|time| quote!(timeout: ::core::option::Option::Some(#time))),
         options.concurrency.map(|runs| quote!(concurrency: ::core::option::Option::Some(#runs))),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    ];
+    let all = fields.len();
+    let fields: Vec<TokenStream> = fields.into_iter().flatten().collect();
     let default = quote!(__catga::HandlerOptions::DEFAULT);
-    match fields.is_empty() {
-        true => default,
-        false => quote!(__catga::HandlerOptions { #(#fields,)* ..#default }),
+    match fields.len() {
+        0 => default,
+        given if given == all => quote!(__catga::HandlerOptions { #(#fields,)* }),
+        _ => quote!(__catga::HandlerOptions { #(#fields,)* ..#default }),
     }
 }

@@ -6,7 +6,7 @@ mod options;
 mod parse;
 mod types;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Ident, Path, Type, parse_quote};
 
 use self::{options::Options, parse::Item};
@@ -14,8 +14,8 @@ use crate::errors::Problems;
 
 /// A handler that can be expanded.
 struct Handler {
-    /// The `#[cfg(..)]` of the function, which the registration shares.
-    cfg: Vec<Attribute>,
+    /// The `#[cfg(..)]` and `#[allow(..)]` of the function, which hold for the registration too.
+    attributes: Vec<Attribute>,
     ident: Ident,
     /// The type of `&self`, of a method.
     receiver: Option<Type>,
@@ -49,15 +49,15 @@ pub(crate) fn attribute(keys: TokenStream, item: TokenStream) -> TokenStream {
             let options = options::of_block(keys, &mut krate, &mut problems);
             check::block(block, &options, &mut problems)
         }
-        Item::Other(tokens) => {
-            problems
-                .push(syn::Error::new_spanned(tokens, "`#[handler]` belongs on an `async fn` or on an `impl` block"));
+        Item::Other => {
+            let at = Span::call_site();
+            problems.push(syn::Error::new(at, "`#[handler]` belongs on an `async fn` or on an `impl` block"));
             Vec::new()
         }
     };
     let mut tokens = match parsed {
         Item::Block(block) => block.without_handler_attributes(),
-        Item::Function(_) | Item::Other(_) => item,
+        Item::Function(_) | Item::Other => item,
     };
     tokens.extend(handlers.into_iter().map(|handler| expand::expand(&Handler { krate: krate.clone(), ..handler })));
     tokens.extend(problems.into_tokens());

@@ -1,17 +1,17 @@
 //! Reads signatures and leaves bodies as raw tokens: what stands in them is the compiler's to judge.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Generics, Signature, Token, Type, Visibility, braced,
+    Attribute, Generics, Receiver, ReceiverKind, Signature, Token, Type, Visibility, braced,
     parse::{ParseStream, Parser},
 };
 
 /// What `#[handler]` was put on.
 pub(super) enum Item {
-    Function(Function),
-    Block(Block),
-    Other(TokenStream),
+    Function(Box<Function>),
+    Block(Box<Block>),
+    Other,
 }
 
 /// A function without its body.
@@ -48,16 +48,16 @@ pub(super) fn item(tokens: TokenStream) -> syn::Result<Item> {
         let ahead = input.fork();
         ahead.parse::<Option<Token![unsafe]>>()?;
         if ahead.peek(Token![impl]) {
-            return block(attributes, raw, input).map(Item::Block);
+            return block(attributes, raw, input).map(|block| Item::Block(Box::new(block)));
         }
         input.parse::<Visibility>()?;
         if !is_function(input) {
             input.parse::<TokenStream>()?;
-            return Ok(Item::Other(raw));
+            return Ok(Item::Other);
         }
         let signature = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Item::Function(Function { attributes, signature }))
+        Ok(Item::Function(Box::new(Function { attributes, signature })))
     };
     read.parse2(tokens)
 }
@@ -110,20 +110,42 @@ fn member(input: ParseStream<'_>, body: &mut TokenStream) -> syn::Result<Option<
         return Ok(None);
     }
     input.call(Attribute::parse_outer)?;
-    let (handler, attributes): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_handler);
+    let (handler, attributes): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_handler_attribute);
+    let visibility: Visibility = input.parse()?;
+    let signature: Signature = input.parse()?;
+    if is_handler(&signature) {
+        // A handler is async also where it awaits nothing; clippy sees that of functions, but not of methods.
+        body.extend(quote!(#[allow(clippy::unused_async)]));
+    }
     for attribute in &attributes {
         attribute.to_tokens(body);
     }
-    input.parse::<Visibility>()?.to_tokens(body);
-    let signature: Signature = input.parse()?;
+    visibility.to_tokens(body);
     signature.to_tokens(body);
     let end: TokenTree = input.parse()?;
     end.to_tokens(body);
     Ok(Some(Method { function: Function { attributes, signature }, handler }))
 }
 
+/// Whether a method in a block is a handler without saying so.
+pub(super) fn is_handler(signature: &Signature) -> bool {
+    signature.asyncness.is_some() && signature.receiver().and_then(borrow).is_some()
+}
+
+/// Whether a receiver is borrowed, and whether mutably.
+pub(super) fn borrow(receiver: &Receiver) -> Option<bool> {
+    match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => Some(mutability.is_some()),
+        ReceiverKind::Typed(_, ty) => match &**ty {
+            Type::Reference(reference) => Some(reference.mutability.is_some()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Whether it is `#[handler]`, also as `#[catga::handler]`.
-fn is_handler(attribute: &Attribute) -> bool {
+fn is_handler_attribute(attribute: &Attribute) -> bool {
     attribute.path().segments.last().is_some_and(|segment| segment.ident == "handler")
 }
 

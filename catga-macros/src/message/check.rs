@@ -1,6 +1,5 @@
 //! What a message must be: one concrete, owned type with one name, and attributes that fit its kind.
 
-use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, DeriveInput, GenericParam, Meta, Type, parse_quote};
 
@@ -18,6 +17,7 @@ pub(super) fn check(kind: Kind, input: DeriveInput) -> (Option<Message>, Problem
     }
     let mut message = Message {
         kind,
+        deprecated: input.attrs.iter().any(|attribute| attribute.path().is_ident("deprecated")),
         ident: input.ident,
         response: quote!(()),
         reliable: false,
@@ -50,23 +50,20 @@ pub(super) fn check(kind: Kind, input: DeriveInput) -> (Option<Message>, Problem
 /// Refuses type parameters and borrowed data: no further check makes sense for such a type.
 fn is_concrete(input: &DeriveInput, problems: &mut Problems) -> bool {
     let ident = &input.ident;
-    for parameter in &input.generics.params {
-        if let GenericParam::Lifetime(lifetime) = parameter {
-            problems.add(
-                lifetime,
-                format!("`{ident}` borrows its data, but a message outlives the call that sends it"),
-                "own the data, for example with `String` instead of `&str`",
-            );
-        } else {
-            problems.add(
-                parameter,
-                format!("`{ident}` is generic, but a message has exactly one name on the wire"),
-                "declare one concrete type per message",
-            );
-        }
-        return false;
+    match input.generics.params.first() {
+        None => return true,
+        Some(GenericParam::Lifetime(lifetime)) => problems.add(
+            lifetime,
+            format!("`{ident}` borrows its data, but a message outlives the call that sends it"),
+            "own the data, for example with `String` instead of `&str`",
+        ),
+        Some(parameter) => problems.add(
+            parameter,
+            format!("`{ident}` is generic, but a message has exactly one name on the wire"),
+            "declare one concrete type per message",
+        ),
     }
-    true
+    false
 }
 
 /// The attribute of this name; a second one is a mistake.
@@ -105,7 +102,14 @@ fn reliable(attribute: &Attribute, message: &mut Message, problems: &mut Problem
 fn keys(attribute: &Attribute, message: &mut Message, problems: &mut Problems) {
     let tokens = match &attribute.meta {
         Meta::List(list) => list.tokens.clone(),
-        _ => TokenStream::new(),
+        _ => {
+            problems.add(
+                attribute,
+                "`catga` takes keys",
+                "write for example `#[catga(name = \"orders.OrderPlaced\")]`",
+            );
+            return;
+        }
     };
     for pair in attr::pairs(tokens, KEYS, problems) {
         if pair.key == "name" {

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::ext::IdentExt;
+use syn::{ext::IdentExt, spanned::Spanned};
 
 use super::{Kind, Message};
 
@@ -24,8 +24,12 @@ pub(super) fn expand(message: &Message) -> TokenStream {
         let frame = frame as usize;
         quote!(const FRAME: ::core::primitive::usize = #frame;)
     });
+    // A response that is more private than its message is reported where it is named.
+    let reply = quote_spanned!(response.span()=> type Reply = #response;);
     let place = quote_spanned!(ident.span()=> __catga::Place::here());
+    let allow = message.deprecated.then(|| quote!(#[allow(deprecated)]));
     quote! {
+        #allow
         const _: () = {
             use #krate::__private as __catga;
             #[automatically_derived]
@@ -34,7 +38,7 @@ pub(super) fn expand(message: &Message) -> TokenStream {
                 const KIND: __catga::Kind = __catga::Kind::#kind;
                 const QOS: __catga::Qos = __catga::Qos::#qos;
                 #frame
-                type Reply = #response;
+                #reply
 
                 fn slot() -> &'static __catga::Slot {
                     static SLOT: __catga::Slot = __catga::Slot::new();
@@ -45,12 +49,11 @@ pub(super) fn expand(message: &Message) -> TokenStream {
                 #[automatically_derived]
                 impl __catga::#marks for #ident {}
             )*
-            __catga::inventory::submit! {
-                __catga::MessageRegistration {
-                    message: __catga::MessageInfo::of::<#ident>(),
-                    place: #place,
-                }
-            }
+            const __REGISTRATION: __catga::MessageRegistration = __catga::MessageRegistration {
+                message: __catga::MessageInfo::of::<#ident>(),
+                place: #place,
+            };
+            __catga::inventory::submit! { __REGISTRATION }
         };
     }
 }

@@ -30,6 +30,8 @@ impl fmt::Display for Kind {
 struct Message {
     kind: Kind,
     ident: Ident,
+    /// Whether its use is discouraged; to declare it is not to use it.
+    deprecated: bool,
     /// What its handler answers, as a type.
     response: TokenStream,
     reliable: bool,

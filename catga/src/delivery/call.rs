@@ -33,6 +33,8 @@ pub(crate) struct Call<'a> {
     pub(crate) key: Option<String>,
     /// The only node that may have it.
     pub(crate) target: Option<Arc<str>>,
+    /// The node whose turn it is, if that is decided.
+    pub(crate) first: Option<Arc<str>>,
     pub(crate) deadline: Instant,
 }
 
@@ -92,7 +94,10 @@ impl Call<'_> {
         Err(if doubt { error.with_outcome(Outcome::Unknown) } else { error })
     }
 
-    fn choose(&self, tried: &[Arc<str>]) -> Option<Arc<str>> {
+    fn choose(&mut self, tried: &[Arc<str>]) -> Option<Arc<str>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         if let Some(target) = &self.target {
             return (!tried.contains(target)).then(|| target.clone());
         }

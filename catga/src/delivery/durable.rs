@@ -49,6 +49,8 @@ pub(crate) struct DurableTask {
     numbers: FxHashMap<Arc<str>, u16>,
     consumer: Box<dyn Consumer>,
     open: FxHashMap<u64, Open>,
+    /// The largest number of a delivery so far.
+    highest: u64,
     /// Messages of open deliveries.
     in_flight: usize,
     /// What is being handled now.
@@ -125,6 +127,7 @@ impl DurableTask {
             numbers,
             consumer,
             open: FxHashMap::default(),
+            highest: 0,
             in_flight: 0,
             running: FxHashSet::default(),
             recent: Recent::new(),
@@ -203,7 +206,9 @@ impl DurableTask {
             Ok(messages) => messages,
             Err((bytes, error)) => return self.take_unreadable(sequence, deliveries, bytes, &error, settle).await,
         };
-        let again = deliveries > 1;
+        // A first delivery has a number beyond all before it, unless the transport doubled it or it had to wait.
+        let again = deliveries > 1 || sequence <= self.highest;
+        self.highest = self.highest.max(sequence);
         let alone = messages.len() == 1;
         let mut work = Vec::new();
         for envelope in messages {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::node::Node;
 use crate::{error::Failure, id::MessageId};
 
 /// Something that a node did with a message.
@@ -48,5 +49,7 @@ pub enum Occurrence {
 
 /// Told of what a node does; called on the path of messages, so it must be quick.
 pub(crate) trait Observer: Send + Sync + 'static {
+    /// A node has been built.
+    fn joined(&self, node: &Arc<Node>);
     fn observe(&self, node: &Arc<str>, message: &str, id: MessageId, occurrence: Occurrence);
 }

@@ -17,6 +17,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "testing")]
+pub use self::faults::Traffic;
+#[cfg(feature = "testing")]
 pub(crate) use self::{
     broker::Pending,
     faults::{Action, Rule},

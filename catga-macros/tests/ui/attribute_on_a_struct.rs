@@ -1,0 +1,5 @@
+//! The attribute stands on a type.
+#[catga::handler]
+struct PlaceOrder;
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! A handler takes nothing.
+#[catga::handler]
+async fn place_order() {}
+
+fn main() {}

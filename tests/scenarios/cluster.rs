@@ -1,0 +1,103 @@
+//! Membership: who is there, who has gone, who has come back.
+
+use std::time::Duration;
+
+use catga::{
+    ClusterChange, Mediator, Query, handler,
+    testing::{Fault, Harness},
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(())]
+struct Hello {}
+
+#[handler]
+async fn answer_hello(_: Hello) {}
+
+async fn node(harness: &Harness, id: &str) -> Mediator {
+    let node = harness.node(id).discover(false).handler(answer_hello).endpoint(format!("http://{id}"));
+    node.build().await.unwrap()
+}
+
+fn online(mediator: &Mediator) -> Vec<String> {
+    mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id).collect()
+}
+
+async fn moment() {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_know_each_other_whatever_the_order_of_their_start() {
+    let harness = Harness::new();
+    let mut nodes = Vec::new();
+    for id in ["node3", "node1", "node2"] {
+        nodes.push(node(&harness, id).await);
+    }
+    moment().await;
+    for node in &nodes {
+        assert_eq!(online(node), ["node1", "node2", "node3"]);
+        assert_eq!(node.cluster().node("node2").unwrap().endpoint.as_deref(), Some("http://node2"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_is_gone_at_once_and_one_that_is_killed_after_its_silence() {
+    let harness = Harness::new();
+    let (first, second, third) =
+        (node(&harness, "node1").await, node(&harness, "node2").await, node(&harness, "node3").await);
+    moment().await;
+    let mut changes = first.cluster().changes();
+    second.shutdown().await.unwrap();
+    moment().await;
+    assert_eq!(online(&first), ["node1", "node3"]);
+    assert_eq!(changes.next().await, Some(ClusterChange::Left("node2".into())));
+    third.kill();
+    tokio::time::sleep(Duration::from_secs(19)).await;
+    assert_eq!(online(&first), ["node1", "node3"]);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(online(&first), ["node1"]);
+    assert_eq!(changes.next().await, Some(ClusterChange::Silent("node3".into())));
+    assert!(!first.cluster().node("node3").unwrap().online);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_again_replaces_its_former_self() {
+    let harness = Harness::new();
+    let first = node(&harness, "node1").await;
+    let second = node(&harness, "node2").await;
+    moment().await;
+    let mut changes = first.cluster().changes();
+    let before = first.cluster().node("node2").unwrap().incarnation;
+    second.kill();
+    let _second = node(&harness, "node2").await;
+    assert_eq!(changes.next().await, Some(ClusterChange::Restarted("node2".into())));
+    assert!(first.cluster().node("node2").unwrap().incarnation > before);
+    first.send_with(Hello {}, catga::SendOptions { node: Some("node2".into()), ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_cut_off_returns() {
+    let harness = Harness::new();
+    let first = node(&harness, "node1").await;
+    let _second = node(&harness, "node2").await;
+    moment().await;
+    let mut changes = first.cluster().changes();
+    harness.inject(Fault::cut("node2")).await;
+    assert_eq!(changes.next().await, Some(ClusterChange::Silent("node2".into())));
+    harness.heal().await;
+    assert_eq!(changes.next().await, Some(ClusterChange::Returned("node2".into())));
+    assert_eq!(online(&first), ["node1", "node2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn applications_on_one_broker_do_not_meet() {
+    let harness = Harness::new();
+    let first = node(&harness, "node1").await;
+    let other = harness.node("node2").app("other").discover(false).build().await.unwrap();
+    moment().await;
+    assert_eq!(online(&first), ["node1"]);
+    assert_eq!(online(&other), ["node2"]);
+    assert_eq!(other.send(Hello {}).await.unwrap_err().kind(), catga::ErrorKind::NoHandler);
+}

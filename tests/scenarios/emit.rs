@@ -1,0 +1,134 @@
+//! What a handler emits: leaves when it has succeeded, under an id that a second run gives again.
+
+use std::time::Duration;
+
+use catga::{
+    Command, Context, Event, Failure, Query, State, handler,
+    testing::{Fault, Harness, Traffic},
+};
+use catga_tests::Log;
+use serde::{Deserialize, Serialize};
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Place {
+    fail: bool,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Placed {
+    item: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+struct Noticed {
+    item: String,
+}
+
+#[handler]
+async fn place(command: Place, ctx: Context) -> Result<(), Failure> {
+    ctx.emit(Placed { item: "tea".into() });
+    ctx.emit(Placed { item: "tea".into() });
+    ctx.emit(Noticed { item: "tea".into() });
+    if command.fail { Err(Failure::new("no", "not today")) } else { Ok(()) }
+}
+
+#[handler]
+async fn note_placed(event: Placed, State(log): State<Log>, ctx: Context) {
+    log.add(format!("placed {} {}", event.item, ctx.node()));
+    ctx.emit(Billed { item: event.item });
+}
+
+#[handler]
+async fn note_noticed(event: Noticed, State(log): State<Log>, ctx: Context) {
+    log.add(format!("noticed {} {}", event.item, ctx.node()));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Billed {
+    item: String,
+}
+
+#[handler(group = "billing")]
+async fn bill(event: Billed, State(log): State<Log>, ctx: Context) {
+    log.add(format!("billed {} {} {}", event.item, ctx.correlation(), ctx.causation().is_some()));
+}
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response((String, String))]
+struct Outer {}
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(String)]
+struct Inner {}
+
+#[handler]
+async fn outer(_: Outer, ctx: Context) -> Result<(String, String), catga::Error> {
+    Ok((ctx.correlation().to_string(), ctx.send(Inner {}).await?))
+}
+
+#[handler]
+async fn inner(_: Inner, ctx: Context) -> String {
+    ctx.correlation().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_handler_emitted_never_leaves_and_what_a_successful_one_emitted_does() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone());
+    let node = node.handler(place).handler(note_placed).handler(note_noticed).build().await.unwrap();
+    node.send(Place { fail: true }).await.unwrap_err();
+    harness.settled().await.unwrap();
+    assert!(log.is_empty());
+    node.send(Place { fail: false }).await.unwrap();
+    harness.settled().await.unwrap();
+    let mut lines = log.lines();
+    lines.sort();
+    assert_eq!(lines, ["noticed tea node1", "placed tea node1", "placed tea node1"]);
+    assert_eq!(harness.record().emitted::<Placed>().count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_does_not_come_before_what_was_emitted_is_stored() {
+    let harness = Harness::new();
+    let node = harness.node("node1").discover(false).handler(place).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::StoreConfirmation).times(1)).await;
+    let start = tokio::time::Instant::now();
+    node.send(Place { fail: false }).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(2), "the confirmation was lost and had to be asked for again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_that_emits_the_same_is_recognised() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let biller = harness.node("biller").discover(false).state(log.clone()).handler(bill).build().await.unwrap();
+    let worker = || harness.node("worker").discover(false).state(log.clone()).handler(note_placed);
+    let first = worker().build().await.unwrap();
+    // The worker emits and dies before its acknowledgement arrives: it runs again when it is back.
+    harness.inject(Fault::drop(Traffic::Acknowledgement).from("worker")).await;
+    biller.publish(Placed { item: "tea".into() }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.kill();
+    harness.heal().await;
+    let _second = worker().build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.count("placed tea worker"), 2, "a kill between effect and mark adds one run");
+    let billed = log.lines().iter().filter(|line| line.starts_with("billed")).count();
+    assert_eq!(billed, 1, "both runs emitted the same message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn correlation_goes_on_through_events_and_requests() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let _far = harness.node("far").discover(false).handler(inner).build().await.unwrap();
+    let near = harness.node("near").discover(false).state(log.clone());
+    let near = near.handler(outer).handler(note_placed).handler(bill).build().await.unwrap();
+    let (outer, inner) = near.send(Outer {}).await.unwrap();
+    assert_eq!(outer, inner);
+    let id = catga::MessageId::new();
+    let options = catga::PublishOptions { id: Some(id), ..Default::default() };
+    near.publish_with(Placed { item: "tea".into() }, options).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.count(&format!("billed tea {id} true")), 1, "{:?}", log.lines());
+}

@@ -1,0 +1,228 @@
+//! Reliable events: stored, handled by every registered node or one of a group, redelivered after a kill.
+
+use std::time::Duration;
+
+use catga::{
+    Context, Event, Failure, State, handler,
+    testing::{Fault, Harness, Traffic},
+};
+use catga_tests::Log;
+use serde::{Deserialize, Serialize};
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Shipped {
+    order: u32,
+}
+
+#[handler]
+async fn note_shipped(event: Shipped, State(log): State<Log>, ctx: Context) {
+    log.add(format!("{} {}", ctx.node(), event.order));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Mailed {
+    order: u32,
+}
+
+#[handler(group = "mail")]
+async fn mail_once(event: Mailed, State(log): State<Log>, ctx: Context) {
+    log.add(format!("{} {}", ctx.node(), event.order));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Slow {
+    order: u32,
+}
+
+#[handler]
+async fn take_long(event: Slow, State(log): State<Log>, ctx: Context) {
+    log.add(format!("start {}", event.order));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    log.add(format!("{} {}", ctx.node(), event.order));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Rejected {
+    order: u32,
+}
+
+#[handler]
+async fn reject(_: Rejected) -> Result<(), Failure> {
+    Err(Failure::new("no", "never"))
+}
+
+fn node(harness: &Harness, id: &str, log: &Log) -> catga::Builder {
+    harness
+        .node(id)
+        .discover(false)
+        .state(log.clone())
+        .handler(note_shipped)
+        .handler(mail_once)
+        .handler(take_long)
+        .handler(reject)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_registered_node_handles_a_reliable_event_once() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    let _third = node(&harness, "node3", &log).build().await.unwrap();
+    for order in 0..100 {
+        first.publish(Shipped { order }).await.unwrap();
+    }
+    harness.settled().await.unwrap();
+    for node in ["node1", "node2", "node3"] {
+        for order in 0..100 {
+            assert_eq!(log.count(&format!("{node} {order}")), 1, "{node} {order}");
+        }
+    }
+    assert_eq!(log.len(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_published_together_share_frames_and_are_all_handled() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    let stored = first.publish_all((0..1_000).map(|order| Shipped { order })).await.unwrap();
+    assert_eq!(stored, 1_000);
+    harness.settled().await.unwrap();
+    assert_eq!(log.len(), 2_000);
+    assert_eq!(harness.record().handled::<Shipped>().on("node2").count(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_member_of_a_group_handles_each_event() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    for order in 0..200 {
+        first.publish(Mailed { order }).await.unwrap();
+    }
+    harness.settled().await.unwrap();
+    assert_eq!(log.len(), 200);
+    for node in ["node1", "node2"] {
+        let share = log.lines().iter().filter(|line| line.starts_with(node)).count();
+        assert!(share > 20, "{node} had {share} of 200");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_gets_what_it_missed() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    second.shutdown().await.unwrap();
+    first.publish(Shipped { order: 7 }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node1 7"]);
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node1 7", "node2 7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_node_had_taken_is_delivered_again_when_it_comes_back() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    first.publish(Slow { order: 1 }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(log.lines(), ["start 1"]);
+    assert!(second.kill());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.lines(), ["start 1"], "a killed node goes on");
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["start 1", "start 1", "node2 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_acknowledgement_is_recognised_as_a_repeat() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::Acknowledgement).times(1)).await;
+    first.publish(Shipped { order: 1 }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node1 1"]);
+    assert_eq!(harness.record().duplicates::<Shipped>().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_delivery_and_a_doubled_one_are_handled_once() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::Delivery).times(1)).await;
+    first.publish(Shipped { order: 1 }).await.unwrap();
+    harness.settled().await.unwrap();
+    harness.inject(Fault::duplicate(Traffic::Delivery).times(1)).await;
+    first.publish(Shipped { order: 2 }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node1 1", "node1 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_confirmation_is_repeated_and_stored_once() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::StoreConfirmation).times(2)).await;
+    first.publish(Shipped { order: 1 }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node1 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_confirms_ends_with_an_unknown_outcome() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::Store)).await;
+    let error = first.publish(Shipped { order: 1 }).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (catga::ErrorKind::TimedOut, catga::Outcome::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_handler_keeps_its_lease() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = catga::Limits { ack_wait: Duration::from_secs(1), ..catga::Limits::default() };
+    let first = node(&harness, "node1", &log).limits(limits).build().await.unwrap();
+    for order in 0..10 {
+        first.publish(Slow { order }).await.unwrap();
+    }
+    harness.settled().await.unwrap();
+    for order in 0..10 {
+        assert_eq!(log.count(&format!("node1 {order}")), 1);
+        assert_eq!(log.count(&format!("start {order}")), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_complete_and_its_replay_takes_effect_once() {
+    let harness = Harness::new();
+    let node = harness.node("node1").discover(false).handler(reject).build().await.unwrap();
+    node.publish(Rejected { order: 1 }).await.unwrap();
+    harness.settled().await.unwrap();
+    let letters = node.dead_letters().list(None, 10).await.unwrap();
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!(letter.attempts, 4);
+    assert_eq!(letter.failure.code(), "no");
+    assert_eq!(letter.handler.as_deref(), Some("catga-tests.reject"));
+    assert_eq!(&*letter.node, "node1");
+    let message = letter.message().unwrap();
+    assert_eq!(&*message.name, "catga-tests.Rejected");
+    assert_eq!(message.payload, r#"{"order":1}"#);
+    assert_eq!(harness.record().failed::<Rejected>().count(), 4);
+    node.dead_letters().replay(letter.id).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(harness.record().failed::<Rejected>().count(), 8);
+    let again = node.dead_letters().list(None, 10).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert_ne!(again[0].id, letter.id);
+    assert_eq!(again[0].replays, 1);
+    node.dead_letters().delete(again[0].id).await.unwrap();
+    assert_eq!(node.dead_letters().get(again[0].id).await.unwrap_err().kind(), catga::ErrorKind::NotFound);
+}

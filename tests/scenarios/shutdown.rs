@@ -1,0 +1,112 @@
+//! Stopping: what runs finishes, what has not started goes back, what is stored is not lost.
+
+use std::time::Duration;
+
+use catga::{Command, Context, ErrorKind, Event, Limits, Outcome, State, handler, testing::Harness};
+use catga_tests::Log;
+use serde::{Deserialize, Serialize};
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Job {
+    number: u32,
+}
+
+#[handler(group = "workers", concurrency = 1, name = "shutdown.job")]
+async fn do_job(event: Job, State(log): State<Log>, ctx: Context) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    log.add(format!("{} {}", ctx.node(), event.number));
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Task {
+    seconds: u64,
+}
+
+#[handler(name = "shutdown.task")]
+async fn do_task(command: Task, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_secs(command.seconds)).await;
+    log.add("task");
+}
+
+fn node(harness: &Harness, id: &str, log: &Log) -> catga::Builder {
+    harness.node(id).discover(false).state(log.clone()).handler(do_job).handler(do_task)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_started_goes_to_another_node_and_nothing_is_done_twice() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    first.publish_all((0..60).map(|number| Job { number })).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(550)).await;
+    first.shutdown().await.unwrap();
+    harness.settled().await.unwrap();
+    for number in 0..60 {
+        let done = log.lines().iter().filter(|line| line.ends_with(&format!(" {number}"))).count();
+        assert_eq!(done, 1, "job {number}: {:?}", log.lines());
+    }
+    assert_eq!(harness.record().duplicates::<Job>().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_handlers_finish_within_the_limit_and_their_callers_are_answered() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let caller = harness.node("caller").discover(false).build().await.unwrap();
+    let remote = tokio::spawn(caller.send(Task { seconds: 3 }));
+    let local = tokio::spawn(first.send(Task { seconds: 3 }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.shutdown().await.unwrap();
+    remote.await.unwrap().unwrap();
+    local.await.unwrap().unwrap();
+    assert_eq!(log.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_take_too_long_are_cancelled_and_their_callers_do_not_know_the_outcome() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { shutdown: Duration::from_secs(2), ..Limits::default() };
+    let first = node(&harness, "node1", &log).limits(limits).build().await.unwrap();
+    let caller = harness.node("caller").discover(false).build().await.unwrap();
+    let remote = tokio::spawn(caller.send(Task { seconds: 100 }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = tokio::time::Instant::now();
+    let error = first.shutdown().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(remote.await.unwrap().unwrap_err().outcome(), Outcome::Unknown);
+    assert!(log.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_node_handles_what_is_stored_before_it_goes() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    first.publish_all((0..30).map(|number| Job { number })).await.unwrap();
+    first.shutdown().await.unwrap();
+    assert_eq!(log.len(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_last_node_could_not_handle_is_reported() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { shutdown: Duration::from_secs(1), ..Limits::default() };
+    let first = node(&harness, "node1", &log).limits(limits).build().await.unwrap();
+    first.publish_all((0..30).map(|number| Job { number })).await.unwrap();
+    let error = first.shutdown().await.unwrap_err();
+    assert!(error.to_string().contains("were not handled") || error.to_string().contains("cancelled"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_after_a_shutdown() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    first.shutdown().await.unwrap();
+    first.shutdown().await.unwrap();
+    let errors =
+        [first.send(Task { seconds: 0 }).await.unwrap_err(), first.publish(Job { number: 1 }).await.unwrap_err()];
+    for error in errors {
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::NotStarted));
+    }
+}
