@@ -6,7 +6,7 @@ use axum::{
 };
 
 use super::problem::Problem;
-use crate::mediator::SendOptions;
+use crate::sending::SendOptions;
 
 /// The longest key, in characters: a UUID has 36, a hash of 512 bits 128.
 pub const MAX_KEY: usize = 255;
