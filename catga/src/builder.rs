@@ -252,7 +252,6 @@ impl Builder {
         let (local, local_receiver) = mpsc::channel(self.limits.queue.max(1));
         let node = Arc::new_cyclic(|this| Node {
             id: id.clone(),
-            incarnation,
             generated,
             limits: self.limits,
             routing: self.routing,

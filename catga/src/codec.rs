@@ -5,9 +5,6 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
 
-/// The media type of every payload.
-pub const CONTENT_TYPE: &str = "application/json";
-
 pub(crate) fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Error> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| Error::encode(name, error))
 }

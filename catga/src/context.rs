@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The most messages that one run of a handler may emit; a handler that emits more has a loop that does not end.
-pub const MAX_EMITTED: usize = 10_000;
+pub(crate) const MAX_EMITTED: usize = 10_000;
 
 /// What surrounds the message that a handler handles.
 ///

@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// The most headers that a message carries.
-pub const MAX_HEADERS: usize = 64;
+pub(crate) const MAX_HEADERS: usize = 64;
 /// The most bytes that a message's headers take, names and values together.
-pub const MAX_HEADER_BYTES: usize = 8 * 1024;
+pub(crate) const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// What a sender adds to a message, such as a tenant: names and values of text.
 ///
 /// Names are letters, digits, `-`, `_` and `.`; case matters. Values are text without control characters. At most
-/// [`MAX_HEADERS`] headers and [`MAX_HEADER_BYTES`] bytes.
+/// 64 headers and 8 KiB, names and values together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers(Vec<(String, String)>);
 

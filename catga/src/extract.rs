@@ -203,8 +203,7 @@ macro_rules! extractors {
         impl<$($name: FromContext),*> Extractors for ($($name,)*) {
             type Parts = ($($name::Parts,)*);
 
-            #[expect(non_snake_case, clippy::allow_attributes, reason = "one binding for each type parameter")]
-            #[allow(unused_mut, unused_variables, reason = "nothing is missing where there is nothing to resolve")]
+            #[allow(non_snake_case, unused_mut, unused_variables, reason = "a binding for each type parameter, or none")]
             fn resolve(states: &States) -> Result<Self::Parts, Vec<Missing>> {
                 let mut missing = Vec::new();
                 $(let $name = $name::resolve(states).map_err(|state| missing.push(state));)*

@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// The first byte of a frame; no JSON text starts with it.
-pub const MAGIC: u8 = 0xCA;
+pub(crate) const MAGIC: u8 = 0xCA;
 /// The version of the layout.
-pub const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// The most messages that one frame holds.
-pub const MAX_MESSAGES: usize = 128;
+pub(crate) const MAX_MESSAGES: usize = 128;
 
 const MESSAGES: u8 = 1;
 const REPLIES: u8 = 2;
@@ -56,7 +56,7 @@ struct ReplyEntry<'a> {
 /// # Errors
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
-pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
+pub(crate) fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
     encode(MESSAGES, envelopes, |envelope| MessageEntry {
         id: envelope.id.as_u128(),
         name: &envelope.name,
@@ -79,7 +79,7 @@ pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of messages in this version.
-pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
+pub(crate) fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
     decode(MESSAGES, frame, |entry: MessageEntry<'_>| {
         entry.headers.check()?;
         Ok(Envelope {
@@ -105,7 +105,7 @@ pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
 /// # Errors
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
-pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
+pub(crate) fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
     encode(REPLIES, replies, |reply| ReplyEntry {
         token: reply.token,
         result: reply.result.as_ref().map(|payload| &payload[..]).map_err(Error::to_remote),
@@ -117,7 +117,7 @@ pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of replies in this version.
-pub fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
+pub(crate) fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
     decode(REPLIES, frame, |entry: ReplyEntry<'_>| {
         Ok(Reply {
             token: entry.token,

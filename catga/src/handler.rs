@@ -18,9 +18,6 @@ use crate::{
     message::{Message, MessageInfo, Place},
 };
 
-/// The most parameters that a handler takes behind its message.
-pub const MAX_EXTRACTORS: usize = 8;
-
 /// What `#[handler(..)]` says; `None` leaves it to the builder.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]

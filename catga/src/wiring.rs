@@ -215,12 +215,12 @@ impl Problems {
         let mut text = format!("the application cannot start, {} problem{plural}:\n", self.found.len());
         for problem in &self.found {
             // Writing to a string cannot fail.
-            drop(write!(text, "\n  {}\n", problem.what));
+            let _ = write!(text, "\n  {}\n", problem.what);
             let width = problem.parties.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
             for (name, place) in &problem.parties {
-                drop(writeln!(text, "      {name:width$}  {place}"));
+                let _ = writeln!(text, "      {name:width$}  {place}");
             }
-            drop(writeln!(text, "    {}", problem.help));
+            let _ = writeln!(text, "    {}", problem.help);
         }
         Err(Error::configuration(text))
     }

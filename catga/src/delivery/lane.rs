@@ -31,6 +31,7 @@ const RELIABLE_WINDOW: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Lane(mpsc::Sender<Item>);
 
+#[expect(clippy::large_enum_variant, reason = "nearly all items are messages: a box would cost each an allocation")]
 enum Item {
     Message(Envelope, Option<oneshot::Sender<Result<(), Error>>>),
     /// Answered when everything before it has left.
@@ -50,7 +51,7 @@ impl Lane {
                     Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME)).await,
                 }
             };
-            drop(ended.run_until_cancelled(work).await);
+            ended.run_until_cancelled(work).await.unwrap_or_default();
         });
         Self(sender)
     }
@@ -155,7 +156,7 @@ async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
             }
         }
         for done in flushes {
-            drop(done.send(()));
+            let _ = done.send(());
         }
     }
 }
@@ -195,7 +196,9 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         }
         if !flushes.is_empty() {
             while under_way.next().await.is_some() {}
-            flushes.into_iter().for_each(|done| drop(done.send(())));
+            for done in flushes {
+                let _ = done.send(());
+            }
         }
     }
     while under_way.next().await.is_some() {}

@@ -35,7 +35,6 @@ use crate::{
 /// A node: one member of an application, with its handlers and its connection to the others.
 pub(crate) struct Node {
     pub(crate) id: Arc<str>,
-    pub(crate) incarnation: u64,
     /// Whether its id was made up at its start.
     pub(crate) generated: bool,
     pub(crate) limits: Limits,
@@ -88,7 +87,7 @@ impl Node {
     /// Spawns a run of a handler, which is given up at the end of the time to shut down.
     pub(crate) fn spawn_run(&self, run: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
-        self.tasks.spawn(async move { drop(cancel.run_until_cancelled(run).await) });
+        self.tasks.spawn(async move { cancel.run_until_cancelled(run).await.unwrap_or_default() });
     }
 
     /// Refuses what comes from outside while the node shuts down.

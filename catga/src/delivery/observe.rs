@@ -8,6 +8,7 @@ use crate::{error::Failure, id::MessageId};
 /// Something that a node did with a message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, unreachable_pub, reason = "read by the recorder of tests"))]
 pub enum Occurrence {
     /// A request was sent, or an event published, by a caller.
     Sent,

@@ -208,7 +208,7 @@ impl Server {
 
     fn finish(&mut self, finished: Finished) {
         for asker in self.memory.finish(&finished.key, &finished.result, finished.remember) {
-            let result = finished.result.as_ref().cloned().map_err(|error| Error::duplicate(error));
+            let result = finished.result.as_ref().cloned().map_err(Error::duplicate);
             self.answer(asker, result);
         }
     }

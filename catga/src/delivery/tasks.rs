@@ -22,7 +22,7 @@ impl Tasks {
             None => drop(self.tracker.spawn(future)),
             Some(kill) => {
                 let kill = kill.clone();
-                drop(self.tracker.spawn(async move { drop(kill.run_until_cancelled(future).await) }));
+                drop(self.tracker.spawn(async move { kill.run_until_cancelled(future).await.unwrap_or_default() }));
             }
         }
     }
@@ -33,6 +33,7 @@ impl Tasks {
         self.tracker.wait().await;
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn killed(&self) -> bool {
         self.kill.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
@@ -46,6 +47,7 @@ impl Tasks {
     }
 
     /// Cuts every task off; says whether this node can be killed.
+    #[cfg(feature = "testing")]
     pub(crate) fn kill(&self) -> bool {
         self.kill.as_ref().map(CancellationToken::cancel).is_some()
     }

@@ -34,6 +34,8 @@ const CREDIT: usize = 16;
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
 type Done<T> = oneshot::Sender<T>;
+/// What a node that has joined receives from.
+type Receives = (Inbox, Vec<Box<dyn Consumer>>);
 
 /// Who sends: application, node and incarnation.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ pub(super) struct From {
 pub(super) enum Command {
     Join {
         node: Registration,
-        done: Done<Result<(Inbox, Vec<Box<dyn Consumer>>), Error>>,
+        done: Done<Result<Receives, Error>>,
     },
     Leave {
         from: From,
@@ -243,7 +245,7 @@ impl Broker {
             }
             Command::Leave { from, for_good, done } => {
                 self.app(&from.app).leave(&from, for_good);
-                drop(done.send(()));
+                let _ = done.send(());
             }
             Command::Publish { from, name, frame } => self.publish(&from, &name, &frame),
             Command::Store { from, name, frame, identity, done } => {
@@ -253,7 +255,7 @@ impl Broker {
                 self.store(&from.app, &name, frame, identity);
                 self.pump(&from.app, None);
                 if self.faults.decide(Traffic::StoreConfirmation, &name, &from.node, "") != Fate::Lose {
-                    drop(done.send(()));
+                    let _ = done.send(());
                 }
             }
             Command::StoreFor { from, durable, frame, identity, delay, done } => {
@@ -264,7 +266,7 @@ impl Broker {
                 let stored = self.store_for(&from.app, &durable, frame, identity, delay);
                 self.pump(&from.app, Some(&durable));
                 if self.faults.decide(Traffic::StoreConfirmation, "", &from.node, "") != Fate::Lose {
-                    drop(done.send(stored));
+                    let _ = done.send(stored);
                 }
             }
             Command::Request { from, to, frame } => self.request(&from, &to, &frame),
@@ -290,7 +292,7 @@ impl Broker {
                 if let Some(state) = self.app(&from.app).durables.get_mut(&durable) {
                     state.stop(&from.node, from.incarnation);
                 }
-                drop(done.send(()));
+                let _ = done.send(());
             }
             Command::Settle { from, durable, sequence, settlement } => {
                 if self.faults.decide(Traffic::Acknowledgement, "", &from.node, "") == Fate::Lose {
@@ -304,7 +306,7 @@ impl Broker {
                     return;
                 }
                 self.app(&from.app).bury(*letter);
-                drop(done.send(()));
+                let _ = done.send(());
             }
             Command::DeadLetters { app, after, limit, done } => {
                 drop(done.send(self.app(&app).dead_letters(after, limit)))
@@ -316,7 +318,7 @@ impl Broker {
             }
             Command::DeleteDeadLetter { app, id, done } => drop(done.send(self.app(&app).delete_dead(id))),
             Command::Backlog { from, done } => {
-                drop(done.send(self.app(&from.app).backlog(&from.node, from.incarnation)))
+                let _ = done.send(self.app(&from.app).backlog(&from.node, from.incarnation));
             }
             Command::Late(parcel) => self.deliver(parcel),
             #[cfg(feature = "testing")]
@@ -325,10 +327,11 @@ impl Broker {
             Command::Heal => self.faults.heal(),
             #[cfg(feature = "testing")]
             Command::Pending(done) => {
-                drop(done.send(self.apps.values().map(App::pending).fold(Pending::default(), |sum, app| Pending {
+                let pending = self.apps.values().map(App::pending).fold(Pending::default(), |sum, app| Pending {
                     owed: sum.owed + app.owed,
                     queued: sum.queued + app.queued,
-                })))
+                });
+                let _ = done.send(pending);
             }
         }
     }

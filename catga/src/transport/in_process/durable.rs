@@ -117,7 +117,7 @@ impl DurableState {
     /// Forgets the members that are gone, and `node` if it is that incarnation.
     pub(super) fn disconnect(&mut self, node: &str, incarnation: u64, now: Instant) {
         self.members.retain(|known| {
-            !known.sender.is_closed() && !(known.node.as_ref() == node && known.incarnation == incarnation)
+            !(known.sender.is_closed() || known.node.as_ref() == node && known.incarnation == incarnation)
         });
         self.note_absence(now);
     }
@@ -237,6 +237,7 @@ impl DurableState {
         unseen + waiting + open + self.own.len()
     }
 
+    #[cfg(feature = "testing")]
     pub(super) fn has_members(&self) -> bool {
         self.members.iter().any(|member| !member.sender.is_closed())
     }

@@ -6,6 +6,7 @@ pub(crate) use self::rules::{Action, Rule};
 /// What kind of traffic passes the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "named by tests that inject faults"))]
 pub enum Traffic {
     /// An event of QoS 0 on its way to a node.
     Event,
@@ -27,13 +28,11 @@ pub enum Traffic {
 
 /// What happens to one piece of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests inject faults"))]
 pub(super) enum Fate {
     Pass,
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests inject faults"))]
     Lose,
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests inject faults"))]
     Double,
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests inject faults"))]
     Delay(std::time::Duration),
 }
 
