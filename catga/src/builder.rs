@@ -164,6 +164,13 @@ impl Builder {
         self
     }
 
+    /// How long the outcome of a command is remembered, and how many bytes outcomes may take.
+    #[must_use]
+    pub fn idempotency(mut self, window: std::time::Duration, bytes: u64) -> Self {
+        (self.limits.idempotency_window, self.limits.idempotency_bytes) = (window, bytes);
+        self
+    }
+
     /// The limits of this node.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -209,6 +216,7 @@ impl Builder {
     ///
     /// No node is started when the future is dropped.
     pub async fn build(mut self) -> Result<Mediator, Error> {
+        let private = self.transport.is_none();
         let transport = self.transport.take().unwrap_or_else(|| Arc::new(InProcess::new()));
         let capabilities = transport.capabilities();
         let mut problems = wiring::Problems::default();
@@ -255,6 +263,7 @@ impl Builder {
             generated,
             limits: self.limits,
             routing: self.routing,
+            private,
             default_layers: self.default_layers,
             handlers: table,
             cluster: cluster.clone(),
@@ -309,7 +318,7 @@ impl Builder {
             observer.joined(&node);
         }
         show_handlers(&node);
-        Ok(Mediator(node))
+        Ok(Mediator::new(node))
     }
 
     /// Gives every handler its state, and puts the layers around it.

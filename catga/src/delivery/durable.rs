@@ -36,8 +36,10 @@ use crate::{
 
 /// How long the task waits before it stores again what the store did not take.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
-/// How long a repeat waits that arrives while its message is being handled.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long a message waits in the store that arrives while the same one is being handled, or whose handler is full.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the task waits at the end of the time to shut down for what was given up to be stored.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The task's state.
 pub(crate) struct DurableTask {
@@ -51,7 +53,7 @@ pub(crate) struct DurableTask {
     open: FxHashMap<u64, Open>,
     /// The largest number of a delivery so far.
     highest: u64,
-    /// Messages of open deliveries.
+    /// Runs of open deliveries.
     in_flight: usize,
     /// What is being handled now.
     running: FxHashSet<(MessageId, u16)>,
@@ -65,7 +67,8 @@ pub(crate) struct DurableTask {
 /// A delivery that is not settled.
 struct Open {
     settle: Arc<dyn Settle>,
-    messages: usize,
+    /// Runs that it began with.
+    work: usize,
     /// Runs that have not ended and stores that are not confirmed.
     left: usize,
     /// The delivery is given back instead of acknowledged: nothing of it was started.
@@ -169,7 +172,8 @@ impl DurableTask {
                 },
                 _ = leases.tick() => self.renew().await,
                 () = stop.cancelled(), if !stopping => {}
-                () = cancel.cancelled() => break,
+                // Runs that are given up now report, and what they had is stored; that may take a moment, not longer.
+                () = tokio::time::sleep(GRACE), if cancel.is_cancelled() => break,
             }
             while let Some(done) = ended.pop_front() {
                 self.end(done).await;
@@ -209,31 +213,31 @@ impl DurableTask {
         // A first delivery has a number beyond all before it, unless the transport doubled it or it had to wait.
         let again = deliveries > 1 || sequence <= self.highest;
         self.highest = self.highest.max(sequence);
-        let alone = messages.len() == 1;
-        let mut work = Vec::new();
+        let apart = again && messages.len() > 1;
+        // One more is counted until all of the delivery is under way.
+        self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
         for envelope in messages {
             let envelope = Arc::new(envelope);
-            let parts = self.work_on(&envelope, again);
-            if parts.iter().any(|work| self.running.contains(&(work.envelope.id, self.number(&work.handler)))) {
-                // The same message is being handled now, from another delivery: look again when that has ended.
-                return settle_with(&self.spec.name, &settle, Settlement::GiveBack(LOOK_AGAIN)).await;
+            for work in self.work_on(&envelope, again) {
+                if let Some(open) = self.open.get_mut(&sequence) {
+                    (open.work, open.left, self.in_flight) = (open.work + 1, open.left + 1, self.in_flight + 1);
+                }
+                if apart {
+                    self.store_again(sequence, work, Duration::ZERO);
+                } else if deliveries > self.node.limits.crash_limit {
+                    let text =
+                        format!("{deliveries} deliveries ended without an answer: the message may kill its process");
+                    self.bury(sequence, work, Failure::new("crash_limit", text));
+                } else if self.running.contains(&(envelope.id, self.number(&work.handler))) {
+                    // The same message is being handled now, from another delivery: look again when that has ended.
+                    self.store_again(sequence, work, LOOK_AGAIN);
+                } else {
+                    self.begin(sequence, work).await;
+                    continue;
+                }
+                self.one_less(sequence).await;
             }
-            work.extend(parts);
         }
-        let open = Open { settle, messages: work.len().max(1), left: work.len() + 1, give_back: false };
-        self.in_flight += open.messages;
-        self.open.insert(sequence, open);
-        for work in work {
-            if again && !alone {
-                self.store_again(sequence, work, Duration::ZERO);
-            } else if deliveries > self.node.limits.crash_limit {
-                let text = format!("{deliveries} deliveries ended without an answer: the message may kill its process");
-                self.bury(sequence, work, Failure::new("crash_limit", text));
-            } else {
-                self.begin(sequence, work).await;
-            }
-        }
-        // The one more that was counted: now all of the delivery is under way.
         self.one_less(sequence).await;
     }
 
@@ -304,6 +308,7 @@ impl DurableTask {
             Entry::Full => {
                 self.running.remove(&(work.envelope.id, number));
                 self.store_again(sequence, work, LOOK_AGAIN);
+                self.one_less(sequence).await;
             }
         }
     }
@@ -329,7 +334,7 @@ impl DurableTask {
             }
             RunResult::NotStarted => match self.open.get_mut(&sequence) {
                 // Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
-                Some(open) if open.messages == 1 => open.give_back = true,
+                Some(open) if open.work == 1 => open.give_back = true,
                 _ => self.store_again(sequence, work, Duration::ZERO),
             },
         }
@@ -411,7 +416,7 @@ impl DurableTask {
         }
         tracing::error!(target: "catga::delivery", %error, durable = %self.spec.name, "a delivery cannot be read: it becomes a dead letter");
         self.in_flight += 1;
-        self.open.insert(sequence, Open { settle, messages: 1, left: 1, give_back: false });
+        self.open.insert(sequence, Open { settle, work: 1, left: 1, give_back: false });
         let failure = Failure::new("codec", error.to_string());
         let content = DeadContent::Unreadable(bytes);
         let grave = Grave { handler: None, attempts: deliveries, replays: 0, failure, content };
@@ -464,7 +469,7 @@ impl DurableTask {
             return;
         }
         let Some(open) = self.open.remove(&sequence) else { return };
-        self.in_flight -= open.messages;
+        self.in_flight -= open.work;
         let settlement = match open.give_back {
             true => Settlement::GiveBack(Duration::ZERO),
             false => Settlement::Acknowledge,

@@ -104,6 +104,7 @@ pub(super) enum Command {
         from: From,
         durable: Arc<str>,
         sequence: u64,
+        deliveries: u32,
         settlement: Settlement,
     },
     Bury {
@@ -294,11 +295,11 @@ impl Broker {
                 }
                 let _ = done.send(());
             }
-            Command::Settle { from, durable, sequence, settlement } => {
+            Command::Settle { from, durable, sequence, deliveries, settlement } => {
                 if self.faults.decide(Traffic::Acknowledgement, "", &from.node, "") == Fate::Lose {
                     return;
                 }
-                self.app(&from.app).settle(&durable, sequence, settlement);
+                self.app(&from.app).settle(&durable, sequence, deliveries, settlement);
                 self.pump(&from.app, Some(&durable));
             }
             Command::Bury { from, letter, done } => {
@@ -628,9 +629,18 @@ impl App {
         }
     }
 
-    fn settle(&mut self, name: &Arc<str>, sequence: u64, settlement: Settlement) {
+    fn settle(&mut self, name: &Arc<str>, sequence: u64, deliveries: u32, settlement: Settlement) {
         let Some(durable) = self.durables.get_mut(name) else { return };
         let now = Instant::now();
+        let open = durable.open.get(&sequence).map(|open| (open.deliveries, open.lease_ends));
+        // Made again meanwhile, it is another one's to give back or to hold; done is done, whoever says so.
+        let current = open.is_some_and(|(made, _)| made == deliveries);
+        if !current && settlement != Settlement::Acknowledge {
+            return;
+        }
+        if let Some((_, lease_ends)) = open {
+            self.timers.remove(&(lease_ends, name.clone(), sequence, Timer::LeaseEnds));
+        }
         match settlement {
             Settlement::Acknowledge => {
                 if durable.acknowledge(sequence) {
@@ -715,6 +725,7 @@ fn hand_over(app: &Arc<str>, durable: &Arc<str>, due: Due, fate: Fate, back: &mp
             from: From { app: app.clone(), node: due.node.clone(), incarnation: due.incarnation },
             durable: durable.clone(),
             sequence: due.sequence,
+            deliveries: due.deliveries,
             commands: back.clone(),
         };
         Consumed::Delivery(Delivery::new(due.sequence, due.deliveries, messages, Arc::new(settle)))
@@ -786,6 +797,7 @@ struct SettleInProcess {
     from: From,
     durable: Arc<str>,
     sequence: u64,
+    deliveries: u32,
     commands: mpsc::Sender<Command>,
 }
 
@@ -798,8 +810,9 @@ impl std::fmt::Debug for SettleInProcess {
 impl Settle for SettleInProcess {
     fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            let (from, durable, sequence) = (self.from.clone(), self.durable.clone(), self.sequence);
-            let command = Command::Settle { from, durable, sequence, settlement };
+            let (from, durable) = (self.from.clone(), self.durable.clone());
+            let (sequence, deliveries) = (self.sequence, self.deliveries);
+            let command = Command::Settle { from, durable, sequence, deliveries, settlement };
             self.commands.send(command).await.map_err(|_| super::gone())
         })
     }
