@@ -34,7 +34,7 @@ use crate::{
     error::{BoxError, Error},
     extract::States,
     handler::HandlerRegistration,
-    id::now_millis,
+    id::{incarnation, now_millis},
     mediator::Mediator,
     message::{Kind, Qos},
     middleware::{
@@ -222,7 +222,7 @@ impl Builder {
         let handlers = self.bind(&chosen, &mut problems);
         problems.into_result()?;
 
-        let incarnation = now_millis();
+        let incarnation = incarnation();
         let id = given.unwrap_or_else(|| format!("node-{:08x}", fastrand::u32(..)).into());
         let (table, turnstiles) = handlers;
         let durables = durables_of(&table, &id, generated, &self.limits);
@@ -291,7 +291,7 @@ impl Builder {
                 incarnation,
                 endpoint,
                 load: 0,
-                started_ms: incarnation,
+                started_ms: now_millis(),
                 requests_hash: hash_of(&requests),
                 requests: Some(requests),
             },

@@ -1,6 +1,12 @@
 //! Identifiers of messages: minted once, carried on every attempt, derived where a repeat must be recognised.
 
-use std::{cell::Cell, fmt, str::FromStr, time::SystemTime};
+use std::{
+    cell::Cell,
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -83,6 +89,16 @@ pub(crate) fn fingerprint(parts: &[&[u8]]) -> u128 {
         hasher.update(part);
     }
     hasher.digest128()
+}
+
+/// A number for one start of a node: larger at each start, also at two within a millisecond.
+pub(crate) fn incarnation() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    // A thousand starts a millisecond are told apart, and the number stays below 2^53, which JSON carries anywhere.
+    let now = now_millis() * 1_000;
+    let later = |last: u64| Some(now.max(last + 1));
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).unwrap_or(0);
+    now.max(last + 1)
 }
 
 /// Milliseconds since 1970 on this machine's clock.

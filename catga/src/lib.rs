@@ -26,6 +26,8 @@ mod idempotency;
 mod builder;
 mod dead_letters;
 mod mediator;
+mod publishing;
+mod sending;
 mod signal;
 mod wiring;
 
@@ -51,6 +53,8 @@ pub use crate::{
     error::{BoxError, Error, ErrorKind, Failure, IntoFailure, Outcome, Retry},
     extract::{FromContext, Missing, State, States},
     id::MessageId,
-    mediator::{Mediator, PublishOptions, SendOptions, Sending},
+    mediator::Mediator,
     message::{Command, Event, Kind, Message, Qos, Query, Request},
+    publishing::{PublishOptions, Publishing},
+    sending::{SendOptions, Sending},
 };

@@ -24,6 +24,10 @@ fn online(mediator: &Mediator) -> Vec<String> {
     mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id).collect()
 }
 
+async fn next(changes: &mut catga::ClusterChanges) -> Option<ClusterChange> {
+    tokio::time::timeout(Duration::from_secs(120), changes.next()).await.expect("a change of the cluster")
+}
+
 async fn moment() {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }
@@ -52,13 +56,13 @@ async fn a_node_that_leaves_is_gone_at_once_and_one_that_is_killed_after_its_sil
     second.shutdown().await.unwrap();
     moment().await;
     assert_eq!(online(&first), ["node1", "node3"]);
-    assert_eq!(changes.next().await, Some(ClusterChange::Left("node2".into())));
+    assert_eq!(next(&mut changes).await, Some(ClusterChange::Left("node2".into())));
     third.kill();
     tokio::time::sleep(Duration::from_secs(19)).await;
     assert_eq!(online(&first), ["node1", "node3"]);
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(online(&first), ["node1"]);
-    assert_eq!(changes.next().await, Some(ClusterChange::Silent("node3".into())));
+    assert_eq!(next(&mut changes).await, Some(ClusterChange::Silent("node3".into())));
     assert!(!first.cluster().node("node3").unwrap().online);
 }
 
@@ -72,7 +76,7 @@ async fn a_node_that_starts_again_replaces_its_former_self() {
     let before = first.cluster().node("node2").unwrap().incarnation;
     second.kill();
     let _second = node(&harness, "node2").await;
-    assert_eq!(changes.next().await, Some(ClusterChange::Restarted("node2".into())));
+    assert_eq!(next(&mut changes).await, Some(ClusterChange::Restarted("node2".into())));
     assert!(first.cluster().node("node2").unwrap().incarnation > before);
     first.send_with(Hello {}, catga::SendOptions { node: Some("node2".into()), ..Default::default() }).await.unwrap();
 }
@@ -85,9 +89,9 @@ async fn a_node_that_was_cut_off_returns() {
     moment().await;
     let mut changes = first.cluster().changes();
     harness.inject(Fault::cut("node2")).await;
-    assert_eq!(changes.next().await, Some(ClusterChange::Silent("node2".into())));
+    assert_eq!(next(&mut changes).await, Some(ClusterChange::Silent("node2".into())));
     harness.heal().await;
-    assert_eq!(changes.next().await, Some(ClusterChange::Returned("node2".into())));
+    assert_eq!(next(&mut changes).await, Some(ClusterChange::Returned("node2".into())));
     assert_eq!(online(&first), ["node1", "node2"]);
 }
 

@@ -1,9 +1,9 @@
-//! A command is published. The bound stands for that of `Mediator::publish`, whose opaque future repeats the error.
+//! A command is published.
 #[derive(catga::Command, Clone, serde::Serialize, serde::Deserialize)]
 struct PlaceOrder;
 
-fn publish<E: catga::Event>(_: E) {}
-
-fn main() {
-    publish(PlaceOrder);
+async fn announce(mediator: catga::Mediator) -> Result<(), catga::Error> {
+    mediator.publish(PlaceOrder).await
 }
+
+fn main() {}

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     sync::{Arc, OnceLock},
-    task::Poll,
+    task::{Context as TaskContext, Poll},
 };
 
 use rustc_hash::FxHashMap;
@@ -31,43 +31,38 @@ thread_local! {
 }
 
 /// Polls a run once, marked as in place.
-async fn first_in_place(started: &mut Started<()>) -> Poll<Result<(), RunError>> {
-    std::future::poll_fn(|cx| {
-        let before = IN_PLACE.replace(true);
-        // A panic of the handler is caught further in: the mark is always taken back.
-        let poll = started.poll_first(cx);
-        IN_PLACE.set(before);
-        Poll::Ready(poll)
-    })
-    .await
+fn poll_in_place(started: &mut Started<()>, cx: &mut TaskContext<'_>) -> Poll<Result<(), RunError>> {
+    let before = IN_PLACE.replace(true);
+    // A panic of the handler is caught further in: the mark is always taken back.
+    let poll = started.poll_first(cx);
+    IN_PLACE.set(before);
+    poll
 }
 
 /// Gives an event of QoS 0 to this node's own handlers. Hot: each is polled once here; only one that is not ready then
 /// gets a task. The event is cloned for each handler, because a failed run is repeated.
-pub(crate) async fn handle_here<E: Event>(node: &Arc<Node>, route: &Route, event: &E, metadata: &OnceLock<Metadata>) {
+pub(crate) fn handle_here<E: Event>(
+    node: &Arc<Node>,
+    route: &Route,
+    event: &E,
+    metadata: &OnceLock<Metadata>,
+    cx: &mut TaskContext<'_>,
+) {
     for handler in &route.events {
         let Some(typed) = handler.typed::<E>() else { continue };
-        let begin = |metadata: Source<'_>, attempt| {
-            let mut run = Run::new(&**node, &handler.name, metadata);
-            run.attempt = attempt;
-            start(run, |run| typed.start(event.clone(), run))
-        };
-        let permit = match handler.enter() {
+        let run = || EventRun::new(node, handler, event, metadata);
+        match handler.enter() {
             Entry::Now(permit) if !IN_PLACE.get() => {
-                let mut started = begin(Source::Lazy(metadata), 1);
-                match first_in_place(&mut started).await {
-                    Poll::Ready(Ok(())) => {
-                        handled(node, handler, metadata, 1);
-                        continue;
-                    }
-                    Poll::Ready(Err(error)) => EventRun::new(node, handler, event, metadata).spawn(Err(error), permit),
-                    Poll::Pending => EventRun::new(node, handler, event, metadata).spawn(Ok(started), permit),
+                let begin = Run::new(&**node, &handler.name, Source::Lazy(metadata));
+                let mut started = start(begin, |begin| typed.start(event.clone(), begin));
+                match poll_in_place(&mut started, cx) {
+                    Poll::Ready(Ok(())) => handled(node, handler, metadata, 1),
+                    Poll::Ready(Err(error)) => run().spawn(Err(error), permit),
+                    Poll::Pending => run().spawn(Ok(started), permit),
                 }
-                continue;
             }
-            entry => entry,
-        };
-        EventRun::new(node, handler, event, metadata).enter(permit);
+            entry => run().enter(entry),
+        }
     }
 }
 

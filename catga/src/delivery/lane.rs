@@ -56,14 +56,17 @@ impl Lane {
         Self(sender)
     }
 
+    /// Hands over an event of QoS 0 if there is room; gives it back if not.
+    pub(crate) fn try_hand_over(&self, envelope: Envelope) -> Result<(), Box<Envelope>> {
+        self.0.try_send(Item::Message(envelope, None)).or_else(|error| match error.into_inner() {
+            Item::Message(envelope, _) => Err(Box::new(envelope)),
+            Item::Flush(_) => Ok(()),
+        })
+    }
+
     /// Hands over an event of QoS 0; an error says that there was no room in time.
     pub(crate) async fn hand_over(&self, envelope: Envelope, timeout: std::time::Duration) -> Result<(), Error> {
-        let item = match self.0.try_send(Item::Message(envelope, None)) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::shutting_down()),
-            Err(mpsc::error::TrySendError::Full(item)) => item,
-        };
-        match self.0.send_timeout(item, timeout).await {
+        match self.0.send_timeout(Item::Message(envelope, None), timeout).await {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Error::shutting_down()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(full()),

@@ -1,2 +1,78 @@
-//! The order service.
-fn main() {}
+//! An order service on three nodes: the showcase of catga.
+//!
+//! `cargo run -p order-service` starts three nodes in this process and says what to try.
+//! `cargo run -p order-service -- node1 5001` starts one.
+#![expect(unreachable_pub, reason = "a program has no outside")]
+
+mod messages;
+
+mod handlers;
+mod store;
+
+mod api;
+mod node;
+mod server;
+
+mod cluster;
+mod console;
+
+mod say;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use catga::transport::InProcess;
+
+use crate::{
+    cluster::Cluster,
+    node::Node,
+    settings::{Settings, What},
+};
+
+/// What a wrong argument and a port in use end with, as with most programs.
+const WRONG_USE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // What the framework has to say, on stderr; `RUST_LOG=catga=info` shows the handlers that were found.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let settings = match Settings::read() {
+        Ok(settings) => settings,
+        Err(wrong) => return fail(WRONG_USE, format_args!("{wrong}; see `order-service --help`")),
+    };
+    // The nodes of a broker are one cluster. With another transport they would be so across processes.
+    let broker = InProcess::new();
+    let ended = match settings.what {
+        What::Help => {
+            say::line(format_args!("{}", settings::HELP.trim_end()));
+            return ExitCode::SUCCESS;
+        }
+        What::OneNode { id, port } => match Node::start(&id, port, settings.routing, broker).await {
+            Ok(node) => run_one(node).await,
+            Err(error) => return fail(WRONG_USE, format_args!("{error}")),
+        },
+        What::ThreeNodes { ports } => match Cluster::start(ports, settings.routing, broker).await {
+            Ok(cluster) => console::run(cluster).await,
+            Err(error) => return fail(WRONG_USE, format_args!("{error}")),
+        },
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, format_args!("{error}")),
+    }
+}
+
+async fn run_one(node: Node) -> Result<(), catga::Error> {
+    signals::asked_to_end().await;
+    let (server, mediator) = node.into_parts();
+    server.stop().await;
+    mediator.shutdown().await
+}
+
+fn fail(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {
+    eprintln!("order-service: {text}");
+    code.into()
+}

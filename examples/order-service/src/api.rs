@@ -1,0 +1,111 @@
+//! The HTTP interface of a node: `POST /orders`, `GET /orders/{id}`, `GET /health`.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{StatusCode, header::LOCATION},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use catga::{
+    Error, Mediator, SendOptions,
+    http::{self, IdempotencyKey, Problem},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::messages::{CreateOrder, FindOrder, Order, OrderId, Status};
+
+/// An order is small; whoever sends more made a mistake, or wants to do harm.
+const MAX_BODY: usize = 4 * 1024;
+
+/// How long another node may think about an order that it may know.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub fn routes(mediator: Mediator) -> Router {
+    let routes = Router::new()
+        .route("/orders", post(create))
+        .route("/orders/{id}", get(find))
+        .with_state(mediator.clone())
+        .merge(http::health(mediator));
+    http::problems(routes)
+}
+
+/// What a client sends. Its types refuse what makes no sense, and serde says why.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewOrder {
+    product_id: ProductId,
+    quantity: NonZeroU32,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct ProductId(String);
+
+impl TryFrom<String> for ProductId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let fits = (1..=100).contains(&text.chars().count()) && !text.trim().is_empty();
+        if fits { Ok(Self(text)) } else { Err("productId must be 1 to 100 characters, and not only spaces") }
+    }
+}
+
+/// What a client gets for a new order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    order_id: OrderId,
+    status: Status,
+    processed_by: String,
+}
+
+async fn create(
+    State(mediator): State<Mediator>,
+    key: IdempotencyKey,
+    http::Json(order): http::Json<NewOrder, MAX_BODY>,
+) -> Result<impl IntoResponse, Error> {
+    let command = CreateOrder { product_id: order.product_id.0, quantity: order.quantity };
+    let placed = mediator.send_with(command, key.into()).await?;
+
+    let location = format!("/orders/{}", placed.order_id);
+    let body = Created { order_id: placed.order_id, status: Status::Created, processed_by: placed.processed_by };
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(body)))
+}
+
+/// Asks this node, then the one that took the order, then the others: one that was started again has forgotten what
+/// the others remember.
+async fn find(State(mediator): State<Mediator>, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
+    let Ok(id) = id.parse::<OrderId>() else { return Err(unknown(&id)) };
+    let mut answer = Err(unknown(&id));
+    for node in whom_to_ask(&mediator, id.node()) {
+        let taker = node == id.node();
+        let options = SendOptions { node: Some(node), timeout: Some(FIND_TIMEOUT), ..SendOptions::default() };
+        match mediator.send_with(FindOrder(id.clone()), options).await {
+            Ok(Some(order)) => return Ok(Json(order)),
+            Ok(None) => {}
+            Err(_) if taker => answer = Err(away(&id)),
+            Err(_) => {}
+        }
+    }
+    answer
+}
+
+fn whom_to_ask(mediator: &Mediator, taker: &str) -> Vec<String> {
+    let mut nodes = vec![mediator.node().to_owned(), taker.to_owned()];
+    nodes.extend(mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id));
+    let mut asked = std::collections::HashSet::new();
+    nodes.retain(|node| asked.insert(node.clone()));
+    nodes
+}
+
+fn unknown(id: impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown_order", format!("there is no order {id}"))
+}
+
+fn away(id: &OrderId) -> Problem {
+    let detail = format!("order {id} is not known here, and {}, which took it, is away", id.node());
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "node_away", detail)
+}

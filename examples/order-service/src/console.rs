@@ -1,0 +1,74 @@
+//! The console of the three nodes: says what to try, and obeys what is typed.
+
+use std::io::BufRead;
+
+use tokio::sync::mpsc;
+
+use crate::{cluster::Cluster, say, signals};
+
+/// How many lines wait to be obeyed.
+const LINES: usize = 16;
+
+/// Obeys the console until `quit` or a signal, then stops the nodes gently.
+pub async fn run(mut cluster: Cluster) -> Result<(), catga::Error> {
+    say::line(format_args!("{}", welcome(&cluster)));
+    let mut lines = typed_lines();
+    let mut asked_to_end = std::pin::pin!(signals::asked_to_end());
+    loop {
+        let line = tokio::select! {
+            () = &mut asked_to_end => break,
+            // Without input, as in the background, the service goes on.
+            Some(line) = lines.recv() => line,
+        };
+        let words: Vec<_> = line.split_whitespace().collect();
+        let obeyed = match words[..] {
+            [] => Ok(()),
+            ["kill", node] => cluster.kill(node).await,
+            ["start", node] => cluster.start_again(node).await,
+            ["nodes"] => {
+                say::line(format_args!("{}", cluster.describe()));
+                Ok(())
+            }
+            ["quit" | "exit"] => break,
+            _ => Err("type `kill node2`, `start node2`, `nodes` or `quit`".to_owned()),
+        };
+        if let Err(wrong) = obeyed {
+            say::line(format_args!("❓ {wrong}"));
+        }
+    }
+    cluster.stop().await
+}
+
+/// The lines that are typed. A thread of its own reads them, for nothing can interrupt it: it ends with the process.
+fn typed_lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(LINES);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn welcome(cluster: &Cluster) -> String {
+    let ports: Vec<_> = cluster.ports().map(|(_, port)| port).collect();
+    let [first, second, third] = ports[..] else { return String::new() };
+    format!(
+        "\
+Three nodes are up. Try in another terminal:
+
+  curl -i localhost:{first}/orders -H 'Content-Type: application/json' -d '{{\"productId\":\"tea\",\"quantity\":2}}'
+  curl -i localhost:{second}/orders/<orderId>
+  curl -s localhost:{third}/health
+
+the same key on two nodes, and one order:
+
+  curl -i localhost:{first}/orders -H 'Idempotency-Key: 42' -H 'Content-Type: application/json' -d '{{\"productId\":\"tea\",\"quantity\":2}}'
+  curl -i localhost:{second}/orders -H 'Idempotency-Key: 42' -H 'Content-Type: application/json' -d '{{\"productId\":\"tea\",\"quantity\":2}}'
+
+and type here: `kill node2`, send orders, `start node2` (it gets the QoS 1 events that it missed), `nodes`, `quit`.
+"
+    )
+}

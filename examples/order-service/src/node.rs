@@ -1,0 +1,78 @@
+//! One node: a mediator, and the HTTP server in front of it.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+use catga::{Limits, Mediator, Routing, transport::Transport};
+use tokio::net::TcpListener;
+
+use crate::{api, say, server::Server, store::Store};
+
+pub struct Node {
+    pub mediator: Mediator,
+    server: Server,
+    /// The port that it has, also where any was asked for.
+    pub port: u16,
+}
+
+impl Node {
+    pub async fn start(id: &str, port: u16, routing: Routing, transport: impl Transport) -> Result<Self, CannotStart> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.map_err(|error| CannotStart::Listen(port, error))?;
+        let port = listener.local_addr().map_err(|error| CannotStart::Listen(port, error))?.port();
+        let endpoint = format!("http://localhost:{port}");
+
+        // Shorter than the defaults of 10 s and 30 s, so that one sees in /health how a killed node goes.
+        let (heartbeat, silence) = (Duration::from_secs(1), Duration::from_secs(5));
+        let mediator = Mediator::builder()
+            .node(id)
+            .endpoint(&endpoint)
+            .transport(transport)
+            .routing(routing)
+            .limits(Limits { heartbeat, silence, ..Limits::default() })
+            .state(Store::new())
+            .killable()
+            .build()
+            .await
+            .map_err(CannotStart::Build)?;
+
+        let server = Server::start(listener, api::routes(mediator.clone()));
+        say!(id, "🚀 Serving on {endpoint}");
+        Ok(Self { mediator, server, port })
+    }
+
+    /// For stopping gently: first the server, so that clients still get their answers, then the mediator.
+    pub fn into_parts(self) -> (Server, Mediator) {
+        (self.server, self.mediator)
+    }
+
+    /// Ends as `kill -9` would end it.
+    pub async fn kill(self) {
+        self.mediator.kill();
+        self.server.cut_off().await;
+        say!(self.mediator.node(), "💀 Killed");
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug)]
+pub enum CannotStart {
+    Listen(u16, io::Error),
+    Build(catga::Error),
+}
+
+impl fmt::Display for CannotStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(port, error) if error.kind() == ErrorKind::AddrInUse => {
+                write!(f, "port {port} is in use; stop what uses it, or choose another port")
+            }
+            Self::Listen(port, error) => write!(f, "port {port} cannot be used: {error}"),
+            Self::Build(error) => error.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the arguments and the environment ask for.
+
+use std::{env, fmt::Display, str::FromStr};
+
+use catga::Routing;
+
+pub const HELP: &str = "\
+An order service on catga.
+
+  order-service                 three nodes in this process, on ports 5001 to 5003
+  order-service <NODE> <PORT>   one node, such as `order-service node1 5001`
+  order-service --help          this text
+
+Environment:
+  NODE_ID, NODE_PORT   one node, as with the arguments
+  PORT_BASE            the first of the three ports (5001); 0 takes any that are free
+  ROUTING              local-first (default) or round-robin
+  RUST_LOG             what the framework logs on stderr (warn); `catga=info` shows the handlers
+";
+
+const DEFAULT_BASE: u16 = 5001;
+
+pub struct Settings {
+    pub what: What,
+    pub routing: Routing,
+}
+
+/// What is to be done.
+pub enum What {
+    Help,
+    OneNode { id: String, port: u16 },
+    ThreeNodes { ports: [u16; 3] },
+}
+
+impl Settings {
+    /// Reads them; an error is one sentence that says what is wrong.
+    pub fn read() -> Result<Self, String> {
+        let mut arguments = Vec::new();
+        for argument in env::args_os().skip(1) {
+            let argument = argument.into_string();
+            arguments.push(argument.map_err(|wrong| format!("the argument {wrong:?} is not text"))?);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let what = match arguments[..] {
+            ["--help" | "-h", ..] => What::Help,
+            [option, ..] | [_, option, ..] if option.starts_with('-') => {
+                return Err(format!("there is no option `{option}`"));
+            }
+            [] => match (variable("NODE_ID")?, variable("NODE_PORT")?) {
+                (Some(id), Some(port)) => What::OneNode { id, port: read("NODE_PORT", &port)? },
+                (Some(_), None) => return Err("NODE_ID is set, and NODE_PORT is missing".to_owned()),
+                (None, Some(_)) => return Err("NODE_PORT is set, and NODE_ID is missing".to_owned()),
+                (None, None) => What::ThreeNodes { ports: three_ports()? },
+            },
+            [id, port] => What::OneNode { id: id.to_owned(), port: read("the port", port)? },
+            [_] => return Err("a node needs a port, such as `node1 5001`".to_owned()),
+            _ => return Err("there are too many arguments: a node and its port are all".to_owned()),
+        };
+        let routing = match variable("ROUTING")?.as_deref() {
+            None | Some("local-first") => Routing::LocalFirst,
+            Some("round-robin") => Routing::RoundRobin,
+            Some(other) => return Err(format!("ROUTING must be `local-first` or `round-robin`, not `{other}`")),
+        };
+        Ok(Self { what, routing })
+    }
+}
+
+fn three_ports() -> Result<[u16; 3], String> {
+    let base = variable("PORT_BASE")?.map_or(Ok(DEFAULT_BASE), |base| read("PORT_BASE", &base))?;
+    match base {
+        0 => Ok([0; 3]),
+        base if base > u16::MAX - 2 => Err(format!("PORT_BASE is {base}, which leaves no room for three ports")),
+        base => Ok([base, base + 1, base + 2]),
+    }
+}
+
+/// A variable of the environment; an empty one counts as not set.
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not text")),
+    }
+}
+
+fn read<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("{what} is `{text}`, which is not a port: {error}"))
+}
