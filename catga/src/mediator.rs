@@ -134,14 +134,6 @@ impl Mediator {
         }
     }
 
-    fn event_envelope<E: Event>(&self, route: &Route, event: &E, options: PublishOptions) -> Result<Envelope, Error> {
-        let mut envelope = self.envelope(route, event, None, options.headers)?;
-        if let Some(id) = options.id {
-            (envelope.id, envelope.correlation, envelope.repeat) = (id, id, true);
-        }
-        Ok(envelope)
-    }
-
     /// The id of this node.
     pub fn node(&self) -> &str {
         &self.0.id

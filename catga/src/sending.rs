@@ -261,6 +261,7 @@ impl Local {
 #[must_use = "a request is sent when its future is awaited"]
 pub struct Sending<R>(State<R>);
 
+#[expect(clippy::large_enum_variant, reason = "the large variant is the fast path: a box would cost it an allocation")]
 enum State<R> {
     Ready(Option<Result<R, Error>>),
     /// A run that is polled first where it was made.
