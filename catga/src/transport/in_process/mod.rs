@@ -35,7 +35,7 @@ const COMMANDS: usize = 4_096;
 
 /// A broker for nodes in one process; every clone is the same broker.
 ///
-/// ```
+/// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), catga::Error> {
 /// use catga::{Mediator, transport::InProcess};
