@@ -69,7 +69,9 @@ async fn run_one(node: Node) -> Result<(), catga::Error> {
     signals::asked_to_end().await;
     let (server, mediator) = node.into_parts();
     server.stop().await;
-    mediator.shutdown().await
+    let ended = mediator.shutdown().await;
+    say!(mediator.node(), "👋 Stopped");
+    ended
 }
 
 fn fail(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {
