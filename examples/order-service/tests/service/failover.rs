@@ -115,6 +115,9 @@ fn orders_are_taken_while_a_node_is_killed_and_started() {
         let Some(line) = service.next_line(deadline) else { panic!("never shipped on node3: {missing:?}") };
         shipped(line).map(|id| missing.remove(&id));
     }
+    service.type_in("quit");
+    let (status, errors) = service.end();
+    assert!(status.success(), "{errors}");
 }
 
 #[test]
