@@ -75,7 +75,7 @@ fn in_background() -> bool {
 }
 
 fn welcome(cluster: &Cluster) -> String {
-    let ports: Vec<_> = cluster.ports().map(|(_, port)| port).collect();
+    let ports: Vec<_> = cluster.ports().collect();
     let [first, second, third] = ports[..] else { return String::new() };
     format!(
         "\
