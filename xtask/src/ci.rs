@@ -1,7 +1,7 @@
 //! What a clean clone must show beside the tests.
 
 use crate::{
-    demo,
+    demo, readme,
     shell::{Result, cargo, command, output, step},
     test,
 };
@@ -11,6 +11,7 @@ pub(crate) fn run() -> Result {
     test::run()?;
     step("example hello", &mut cargo("run --quiet -p hello"))?;
     demo::run()?;
+    readme::run()?;
     duplicates()?;
     let after = tree()?;
     if before != after {

@@ -76,7 +76,7 @@ fn failover(service: &mut Service, checks: &mut Checks) -> Result<Vec<String>> {
 
     service.type_in("kill node2")?;
     service.wait("node2 is killed", |line| says(line, "node2", "Killed"))?;
-    let refused = http::send(service.port(1), "GET", "/health", None).is_err();
+    let refused = http::get(service.port(1), "/health").is_err();
     checks.check(refused, "node2 is killed: it answers nothing");
     let orders = place(service.port(0), ORDERS)?;
     let slowest = orders.iter().map(|order| order.took).max().unwrap_or_default();
@@ -86,7 +86,7 @@ fn failover(service: &mut Service, checks: &mut Checks) -> Result<Vec<String>> {
 
     let started = Instant::now();
     let offline = loop {
-        let online = http::send(service.port(0), "GET", "/health", None)?.field("onlineNodes").map(str::to_owned);
+        let online = http::get(service.port(0), "/health")?.field("onlineNodes").map(str::to_owned);
         if online.as_deref() == Some("2") || started.elapsed() > PATIENCE {
             break online.as_deref() == Some("2");
         }
@@ -112,9 +112,8 @@ fn restart(service: &mut Service, checks: &mut Checks, missed: &[String]) -> Res
     let lost = got(service.lines(), QOS[0]);
     checks.check(lost == 0, "node2 gets QoS 0 of none: what was sent at most once is gone");
     let port = service.port(1);
-    let answers = missed
-        .iter()
-        .filter(|id| http::send(port, "GET", &format!("/orders/{id}"), None).is_ok_and(|answer| answer.status == 200));
+    let answers =
+        missed.iter().filter(|id| http::get(port, &format!("/orders/{id}")).is_ok_and(|answer| answer.status == 200));
     let answers = answers.count();
     checks.check(answers == missed.len(), format!("node2 answers for {answers} of {} orders", missed.len()));
     Ok(())

@@ -18,22 +18,38 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// Sends a request over a connection of its own.
-pub(crate) fn send(port: u16, method: &str, path: &str, body: Option<&str>) -> Result<Answer> {
-    exchange(port, method, path, body).map_err(|error| format!("{method} {path} on port {port}: {error}"))
+/// What is asked of the service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    /// Headers as lines: `Name: value`.
+    pub(crate) headers: Vec<&'a str>,
+    pub(crate) body: &'a str,
 }
 
-fn exchange(port: u16, method: &str, path: &str, body: Option<&str>) -> std::io::Result<Answer> {
+/// Asks for what is at a path.
+pub(crate) fn get(port: u16, path: &str) -> Result<Answer> {
+    send(port, &Request { method: "GET", path, ..Request::default() })
+}
+
+/// Sends a request over a connection of its own.
+pub(crate) fn send(port: u16, request: &Request<'_>) -> Result<Answer> {
+    exchange(port, request).map_err(|error| format!("{} {} on port {port}: {error}", request.method, request.path))
+}
+
+fn exchange(port: u16, request: &Request<'_>) -> std::io::Result<Answer> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let body = body.unwrap_or_default();
-    let length = body.len();
+    let Request { method, path, headers, body } = request;
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     // In one piece: a head that arrives alone would wait for the acknowledgement of the network.
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     );
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();

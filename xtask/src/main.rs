@@ -8,6 +8,7 @@ mod test;
 
 mod demo;
 mod http;
+mod readme;
 mod service;
 
 use std::process::ExitCode;

@@ -152,7 +152,15 @@ pub(crate) fn says(line: &str, node: &str, text: &str) -> bool {
 /// Orders something of a node.
 pub(crate) fn order(port: u16) -> Result<Order> {
     let started = Instant::now();
-    let answer = http::send(port, "POST", "/orders", Some(r#"{"productId":"tea","quantity":2}"#))?;
+    let answer = http::send(
+        port,
+        &http::Request {
+            method: "POST",
+            path: "/orders",
+            headers: vec!["Content-Type: application/json"],
+            body: r#"{"productId":"tea","quantity":2}"#,
+        },
+    )?;
     let took = started.elapsed();
     match (answer.status, answer.field("orderId"), answer.field("processedBy")) {
         (201, Some(id), Some(by)) => Ok(Order { id: id.to_owned(), processed_by: by.to_owned(), took }),
