@@ -189,6 +189,7 @@ impl DurableTask {
         self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
         for envelope in messages {
             let envelope = Arc::new(envelope);
+            self.bury_for_the_missing(sequence, &envelope);
             for work in self.work_on(&envelope, again) {
                 if let Some(open) = self.open.get_mut(&sequence) {
                     (open.work, open.left, self.in_flight) = (open.work + 1, open.left + 1, self.in_flight + 1);
@@ -234,6 +235,10 @@ impl DurableTask {
             work.push(Work { handler: handler.clone(), envelope: envelope.clone(), attempt, repeat });
         }
         work
+    }
+
+    pub(super) fn has_handler(&self, event: &str, name: &str) -> bool {
+        self.handlers.get(event).is_some_and(|handlers| handlers.iter().any(|handler| *handler.name == *name))
     }
 
     fn number(&self, handler: &HandlerEntry) -> u16 {

@@ -82,6 +82,29 @@ impl DurableTask {
         self.store_dead(sequence, identity, Grave { handler: Some(handler), attempts, replays, failure, content });
     }
 
+    /// A retry for a handler that this node no longer has is not lost: it waits among the dead letters.
+    pub(super) fn bury_for_the_missing(&mut self, sequence: u64, envelope: &Arc<Envelope>) {
+        let Some(retry) = &envelope.retry else { return };
+        for (name, attempt) in &retry.handlers {
+            if !self.has_handler(&envelope.name, name) {
+                tracing::error!(
+                    target: "catga::delivery", handler = %name, message = %envelope.name, id = %envelope.id,
+                    "a reliable event waits for a handler that this node does not have: it becomes a dead letter"
+                );
+                let failure = Failure::new("no_handler", format!("this node has no handler `{name}`"));
+                let message = Envelope { retry: None, ..Envelope::clone(envelope) };
+                let grave = Grave {
+                    handler: Some(name.as_str().into()),
+                    attempts: attempt.saturating_sub(1),
+                    replays: retry.replays,
+                    failure,
+                    content: DeadContent::Message(Box::new(message)),
+                };
+                self.store_dead(sequence, envelope.id.as_u128(), grave);
+            }
+        }
+    }
+
     pub(super) fn store_dead(&mut self, sequence: u64, about: u128, grave: Grave) {
         let Grave { handler, attempts, replays, failure, content } = grave;
         let name = handler.as_deref().unwrap_or("");

@@ -1,6 +1,6 @@
 //! The HTTP interface of a node: `POST /orders`, `GET /orders/{id}`, `GET /health`.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use axum::{
     Json, Router,
@@ -79,23 +79,24 @@ async fn create(
 /// the others remember.
 async fn find(State(mediator): State<Mediator>, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
     let Ok(id) = id.parse::<OrderId>() else { return Err(unknown()) };
-    if let Some(order) = ask(&mediator, mediator.node(), &id).await? {
-        return Ok(Json(order));
-    }
+    let (here, taker) = (mediator.node(), id.node());
+    let online = mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id);
 
-    let mut others: Vec<_> = mediator.cluster().nodes();
-    others.retain(|node| node.online && node.id != mediator.node());
-    others.sort_by_key(|node| node.id != id.node());
-
-    let mut answered = vec![mediator.node().to_owned()];
-    for node in others {
-        match ask(&mediator, &node.id, &id).await {
+    let mut asked = HashSet::new();
+    let mut verdict = unknown();
+    for node in [here, taker].map(str::to_owned).into_iter().chain(online) {
+        if !asked.insert(node.clone()) {
+            continue;
+        }
+        match ask(&mediator, &node, &id).await {
             Ok(Some(order)) => return Ok(Json(order)),
-            Ok(None) => answered.push(node.id),
+            Ok(None) => {}
+            Err(error) if node == here => return Err(error.into()),
+            Err(_) if node == taker => verdict = away(&id),
             Err(_) => {}
         }
     }
-    Err(if answered.iter().any(|node| node == id.node()) { unknown() } else { away(&id) })
+    Err(verdict)
 }
 
 async fn ask(mediator: &Mediator, node: &str, id: &OrderId) -> Result<Option<Order>, Error> {

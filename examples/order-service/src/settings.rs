@@ -4,6 +4,8 @@ use std::{env, fmt::Display, str::FromStr};
 
 use catga::Routing;
 
+use crate::messages::is_node_id;
+
 pub const HELP: &str = "\
 An order service on catga.
 
@@ -65,10 +67,8 @@ impl Settings {
     }
 }
 
-/// The id of a node, which becomes part of the ids of orders.
 fn node(id: &str) -> Result<String, String> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    if (1..=64).contains(&id.len()) && id.chars().all(fits) {
+    if is_node_id(id) {
         Ok(id.to_owned())
     } else {
         Err(format!("the node is `{id}`; a name has 1 to 64 letters, digits, `-`, `_` and `.`"))

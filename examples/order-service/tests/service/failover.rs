@@ -55,6 +55,7 @@ fn an_order_that_only_a_node_that_is_away_can_know_is_503() {
     for node in [0, 2] {
         let detail = get(service.ports[node], &path).problem(503);
         assert!(detail.contains("node2"), "{detail}");
+        get(service.ports[node], &format!("/orders/node9-{:032x}", 7)).problem(503);
     }
     start_again(&mut service, "node2");
     until("node2 is back", || Some(()).filter(|()| get(service.ports[0], &path).status == 404));

@@ -16,7 +16,8 @@ fn a_signal_stops_three_nodes_gently() {
         let (status, errors) = service.end();
         assert_eq!((status.code(), &*errors), (Some(0), ""), "{signal}: {:#?}", service.said);
         assert_eq!(service.count("👋 Stopped"), 3, "{:#?}", service.said);
-        assert_eq!(service.count("[QoS 1]"), 3, "what was stored is handled first: {:#?}", service.said);
+        // The last node handles what is stored for it; the others would find theirs when they come back.
+        assert_eq!(service.count("[node3] 📦 [QoS 1]"), 1, "{:#?}", service.said);
     }
 }
 
@@ -27,7 +28,7 @@ fn a_signal_stops_one_node_gently() {
     service.signal("-TERM");
     let (status, errors) = service.end();
     assert_eq!((status.code(), &*errors), (Some(0), ""), "{:#?}", service.said);
-    assert_eq!(service.count("[QoS 1]"), 1, "{:#?}", service.said);
+    assert_eq!(service.count("[QoS 1]"), 1, "what is stored is handled first: {:#?}", service.said);
 }
 
 #[test]
