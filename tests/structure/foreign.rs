@@ -30,7 +30,8 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
 
 /// A fresh crate with the README's first program in it.
 fn new_crate() -> PathBuf {
-    let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside");
+    // Outside of the repository: below it, `cargo new` would make a member of its workspace.
+    let parent = std::env::temp_dir().join(format!("catga-outside-{}", std::process::id()));
     let folder = parent.join("first-program");
     if folder.exists() {
         fs::remove_dir_all(&folder).expect("what an earlier run left can be removed");
@@ -85,4 +86,5 @@ fn the_first_program_and_its_tests_run_in_a_crate_of_their_own() {
     let output = cargo(&folder, &["test", "--quiet", "--offline"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains(&format!("{} passed", tests.len())), "{said}");
+    fs::remove_dir_all(folder.parent().expect("a folder of this test")).expect("the folder can be removed");
 }
