@@ -148,6 +148,19 @@ async fn what_a_killed_node_had_taken_is_delivered_again_when_it_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_back_at_once_does_not_wait_for_the_lease_of_its_former_self() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    first.publish(Slow { order: 1 }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    second.kill();
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(log.lines(), ["start 1", "start 1", "node2 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_acknowledgement_is_recognised_as_a_repeat() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();
