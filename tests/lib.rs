@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use catga::{Command, Event};
+use serde::{Deserialize, Serialize};
+
 /// What handlers did, in order; every clone is the same log.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<String>>>);
@@ -31,4 +34,20 @@ impl Log {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A command whose handler lives in the plug-in.
+#[derive(Command, Clone, Serialize, Deserialize)]
+#[response(String)]
+pub struct Greet {
+    /// Who is greeted.
+    pub name: String,
+}
+
+/// What the plug-in emits, and handles.
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+pub struct Greeted {
+    /// Who was greeted.
+    pub name: String,
 }

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, Service};
 
 use crate::{
+    assembly::{Assembly, durables_of, show_handlers},
     cluster::{
         Cluster, Routing,
         membership::Membership,
@@ -20,31 +21,19 @@ use crate::{
         snapshot::{NodeView, Table, Vitals},
     },
     delivery::{
-        counters::Counters,
-        durable::DurableTask,
-        events::EventIntake,
-        limits::Limits,
-        node::Node,
-        observe::Observer,
-        requests::Requests,
-        server::Server,
-        table::{HandlerEntry, HandlerTable},
-        tasks::Tasks,
+        counters::Counters, durable::DurableTask, events::EventIntake, limits::Limits, node::Node, observe::Observer,
+        requests::Requests, server::Server, tasks::Tasks,
     },
     error::{BoxError, Error},
     extract::States,
-    handler::HandlerRegistration,
     id::{incarnation, now_millis},
     mediator::Mediator,
-    message::{Kind, Qos},
+    message::Qos,
     middleware::{
         Answer, Call, HandlerService,
-        gate::{Gate, Turnstile},
-        layer::{BoxLayer, boxed, wrap},
-        retry::RetryPolicy,
+        layer::{BoxLayer, boxed},
     },
-    registry,
-    transport::{Durable, InProcess, Joined, Registration, Transport},
+    transport::{InProcess, Joined, Registration, Transport},
     wiring,
 };
 
@@ -164,6 +153,13 @@ impl Builder {
         self
     }
 
+    /// How long the outcome of a command is remembered, and how many bytes outcomes may take.
+    #[must_use]
+    pub fn idempotency(mut self, window: std::time::Duration, bytes: u64) -> Self {
+        (self.limits.idempotency_window, self.limits.idempotency_bytes) = (window, bytes);
+        self
+    }
+
     /// The limits of this node.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -209,6 +205,7 @@ impl Builder {
     ///
     /// No node is started when the future is dropped.
     pub async fn build(mut self) -> Result<Mediator, Error> {
+        let private = self.transport.is_none();
         let transport = self.transport.take().unwrap_or_else(|| Arc::new(InProcess::new()));
         let capabilities = transport.capabilities();
         let mut problems = wiring::Problems::default();
@@ -219,7 +216,13 @@ impl Builder {
         if generated && !self.generated && capabilities.survives_the_process {
             problems.nameless_node(&chosen);
         }
-        let handlers = self.bind(&chosen, &mut problems);
+        let assembly = Assembly {
+            states: &self.states,
+            layers: &self.layers,
+            default_layers: self.default_layers,
+            limits: &self.limits,
+        };
+        let handlers = assembly.bind(&chosen, &mut problems);
         problems.into_result()?;
 
         let incarnation = incarnation();
@@ -255,6 +258,7 @@ impl Builder {
             generated,
             limits: self.limits,
             routing: self.routing,
+            private,
             default_layers: self.default_layers,
             handlers: table,
             cluster: cluster.clone(),
@@ -309,122 +313,7 @@ impl Builder {
             observer.joined(&node);
         }
         show_handlers(&node);
-        Ok(Mediator(node))
-    }
-
-    /// Gives every handler its state, and puts the layers around it.
-    fn bind(
-        &self,
-        chosen: &[&'static HandlerRegistration],
-        problems: &mut wiring::Problems,
-    ) -> (HandlerTable, Vec<Turnstile>) {
-        let mut table = HandlerTable::default();
-        let mut turnstiles = Vec::new();
-        for registration in registry::messages() {
-            table.route_mut(registration.message);
-        }
-        for registration in chosen {
-            let mut bound = match (registration.bind)(&self.states) {
-                Ok(bound) => bound,
-                Err(missing) => {
-                    problems.missing(registration, missing);
-                    continue;
-                }
-            };
-            if !self.layers.is_empty() {
-                let erased = bound.erased.clone();
-                bound = erased.layered(wrap(erased.clone(), registration.message, &self.layers));
-            }
-            let options = &registration.options;
-            let event = registration.message.kind == Kind::Event;
-            let attempts = if event { self.limits.event_attempts } else { self.limits.request_attempts };
-            let concurrency = options.concurrency.map_or(self.limits.concurrency, |limit| limit as usize);
-            let gate =
-                self.default_layers.then(|| Gate::new(concurrency, self.limits.queue)).map(|(gate, turnstile)| {
-                    turnstiles.push(turnstile);
-                    gate
-                });
-            let entry = Arc::new(HandlerEntry {
-                name: registration.name.into(),
-                place: registration.place,
-                message: registration.message,
-                group: options.group.map(Into::into),
-                retry: RetryPolicy {
-                    attempts: options.attempts.unwrap_or(attempts).max(1),
-                    base: options.backoff.unwrap_or(self.limits.backoff),
-                },
-                timeout: match self.default_layers {
-                    true => options.timeout.unwrap_or(self.limits.handler_timeout),
-                    false => options.timeout.unwrap_or(std::time::Duration::MAX),
-                },
-                concurrency,
-                bound,
-                gate,
-            });
-            let route = table.route_mut(registration.message);
-            match event {
-                true => route.events.push(entry),
-                false => route.request = Some(entry),
-            }
-        }
-        table.index_names();
-        (table, turnstiles)
-    }
-}
-
-/// The durables of a node, and the handlers that each of them serves.
-fn durables_of(
-    table: &HandlerTable,
-    node: &Arc<str>,
-    generated: bool,
-    limits: &Limits,
-) -> Vec<(Durable, Vec<Arc<HandlerEntry>>)> {
-    let mut durables: BTreeMap<String, (Durable, Vec<Arc<HandlerEntry>>)> = BTreeMap::new();
-    let reliable = table
-        .handlers()
-        .filter(|handler| handler.message.kind == Kind::Event && handler.message.qos == Qos::AtLeastOnce);
-    for handler in reliable {
-        let event: Arc<str> = handler.message.name.into();
-        // A group has one durable for each event type: versions of an application do not fight over a filter, and one
-        // type that fails does not hold up the others.
-        let name = match &handler.group {
-            Some(group) => format!("g.{group}.{event}"),
-            None => format!("n.{node}"),
-        };
-        let lifetime = match (&handler.group, generated) {
-            (Some(_), _) => None,
-            (None, true) => Some(limits.generated_lifetime),
-            (None, false) => Some(limits.durable_lifetime),
-        };
-        let (durable, handlers) = durables.entry(name.clone()).or_insert_with(|| {
-            let (name, shared, ack_wait) = (name.into(), handler.group.is_some(), limits.ack_wait);
-            (Durable { name, events: Vec::new(), shared, ack_wait, lifetime }, Vec::new())
-        });
-        if !durable.events.contains(&event) {
-            durable.events.push(event);
-        }
-        handlers.push(handler.clone());
-    }
-    durables.into_values().collect()
-}
-
-/// Shows at the start what was found, one line a handler.
-fn show_handlers(node: &Node) {
-    let mut handlers: Vec<_> = node.handlers.handlers().collect();
-    handlers.sort_by_key(|handler| (handler.message.name, handler.name.clone()));
-    for handler in handlers {
-        tracing::info!(
-            target: "catga",
-            node = %node.id,
-            message = handler.message.name,
-            kind = handler.message.described(),
-            handler = %handler.name,
-            group = handler.group.as_deref().unwrap_or("-"),
-            attempts = handler.retry.attempts,
-            concurrency = handler.concurrency,
-            place = %handler.place,
-            "handles"
-        );
+        Ok(Mediator::new(node))
     }
 }
 

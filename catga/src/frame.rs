@@ -166,3 +166,79 @@ fn decode<'a, E: Deserialize<'a>, T>(
     }
     Ok(items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(payload: &[u8]) -> Envelope {
+        let mut envelope =
+            Envelope::new("orders.Placed".into(), Kind::Event, &"node1".into(), Bytes::copy_from_slice(payload));
+        envelope.headers.insert("tenant", "acme").expect("a good header");
+        envelope.causation = Some(MessageId::new());
+        envelope.sequence = u64::MAX;
+        envelope.repeat = true;
+        envelope.request = Some(RequestPart {
+            token: 7,
+            key: Some("key".into()),
+            remaining_ms: 5_000,
+            deadline_ms: u64::MAX,
+            probe: false,
+        });
+        envelope.retry = Some(RetryPart { handlers: vec![("orders.note".into(), 3)], replays: 1 });
+        envelope
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        for count in [0, 1, 2, MAX_MESSAGES] {
+            let envelopes: Vec<_> = (0..count).map(|number| envelope(&vec![0xCA; number * 100])).collect();
+            let frame = encode_messages(&envelopes).expect("it fits");
+            assert_eq!(decode_messages(&frame).expect("it is whole"), envelopes);
+        }
+        let failed = Err(Error::handler("orders.place", crate::error::Failure::new("no", "never").details(1)));
+        let frame =
+            encode_replies(&[Reply::new(1, Ok(Bytes::from_static(b"{}"))), Reply::new(2, failed)]).expect("it fits");
+        let replies = decode_replies(&frame).expect("it is whole");
+        assert_eq!(replies[0].result.as_ref().expect("a reply"), "{}");
+        let error = replies[1].result.as_ref().expect_err("an error");
+        assert_eq!(error.failure().and_then(|failure| failure.details_as()), Some(1));
+    }
+
+    #[test]
+    fn too_many_messages_are_refused_before_they_are_written() {
+        let envelopes = vec![envelope(b"x"); MAX_MESSAGES + 1];
+        assert_eq!(encode_messages(&envelopes).expect_err("too many").kind(), ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn no_part_of_a_frame_is_a_frame() {
+        let frame = encode_messages(&[envelope(b"first"), envelope(b"second")]).expect("it fits");
+        for end in 0..frame.len() {
+            assert!(decode_messages(&frame.slice(..end)).is_err(), "{end} of {} bytes", frame.len());
+        }
+        let longer = Bytes::from([&frame[..], &[0]].concat());
+        assert!(decode_messages(&longer).is_err());
+        assert!(decode_replies(&frame).is_err(), "messages are no replies");
+    }
+
+    #[test]
+    fn hostile_bytes_end_in_an_error_or_a_message_and_never_in_a_panic() {
+        let frame = encode_messages(&[envelope(b"first"), envelope(b"second")]).expect("it fits");
+        let mut generator = fastrand::Rng::with_seed(7);
+        for _ in 0..50_000 {
+            let mut bytes = frame.to_vec();
+            for _ in 0..generator.usize(1..4) {
+                let at = generator.usize(3..bytes.len());
+                bytes[at] = generator.u8(..);
+            }
+            // Either is fine: a changed byte may still be a message.
+            drop(decode_messages(&bytes.into()));
+        }
+        for length in 0..200 {
+            let mut bytes = vec![MAGIC, VERSION, MESSAGES, generator.u8(..)];
+            bytes.extend(std::iter::repeat_with(|| generator.u8(..)).take(length));
+            drop(decode_messages(&bytes.into()));
+        }
+    }
+}

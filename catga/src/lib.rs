@@ -23,6 +23,7 @@ pub mod cluster;
 mod delivery;
 mod idempotency;
 
+mod assembly;
 mod builder;
 mod dead_letters;
 mod mediator;

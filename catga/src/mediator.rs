@@ -1,6 +1,6 @@
 //! The mediator: the one door through which a program sends requests and publishes events.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -23,11 +23,28 @@ use crate::{
 ///
 /// A clone is the same mediator. Dropping the last one does not stop the node: call [`shutdown`](Self::shutdown).
 #[derive(Clone)]
-pub struct Mediator(pub(crate) Arc<Node>);
+pub struct Mediator {
+    pub(crate) node: Arc<Node>,
+    /// Handed to a handler: it works until the node has ended, so that a handler that runs can finish.
+    within: bool,
+}
 
 /// How many events `publish_all` hands over before it waits for the store.
 const PUBLISH_WINDOW: usize = 256;
 impl Mediator {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node, within: false }
+    }
+
+    /// Refuses what comes from outside while the node shuts down, and everything once it has ended.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        let closed = match self.within {
+            false => self.node.shutting_down.load(Ordering::Relaxed),
+            true => self.node.ended.is_cancelled(),
+        };
+        if closed { Err(Error::shutting_down()) } else { Ok(()) }
+    }
+
     /// Starts to describe a mediator.
     pub fn builder() -> Builder {
         Builder::new()
@@ -68,7 +85,7 @@ impl Mediator {
         headers: Headers,
     ) -> Result<Envelope, Error> {
         headers.check()?;
-        let mut envelope = Envelope::new(route.name.clone(), M::KIND, &self.0.id, self.0.encode(message)?);
+        let mut envelope = Envelope::new(route.name.clone(), M::KIND, &self.node.id, self.node.encode(message)?);
         envelope.headers = headers;
         if let Some(parent) = parent {
             envelope.correlation = parent.correlation();
@@ -136,22 +153,22 @@ impl Mediator {
 
     /// The id of this node.
     pub fn node(&self) -> &str {
-        &self.0.id
+        &self.node.id
     }
 
     /// The nodes of the application, as this node sees them.
     pub fn cluster(&self) -> &Cluster {
-        &self.0.cluster
+        &self.node.cluster
     }
 
     /// What this node has counted since its start.
     pub fn counts(&self) -> Counts {
-        self.0.counters.read()
+        self.node.counters.read()
     }
 
     /// The reliable events that handlers gave up.
     pub fn dead_letters(&self) -> DeadLetters {
-        DeadLetters::new(self.0.link.clone())
+        DeadLetters::new(self.node.link.clone())
     }
 
     /// Stops the node: takes nothing more, lets running handlers finish, gives back what was not started, and leaves.
@@ -167,7 +184,7 @@ impl Mediator {
     ///
     /// The node goes on shutting down only while the future is polled.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        self.0.shut_down(self.0.generated).await
+        self.node.shut_down(self.node.generated).await
     }
 
     /// [`shutdown`](Self::shutdown), and never comes back: what is stored for this node is not kept for it.
@@ -180,7 +197,7 @@ impl Mediator {
     ///
     /// As `shutdown`.
     pub async fn leave_for_good(&self) -> Result<(), Error> {
-        self.0.shut_down(true).await
+        self.node.shut_down(true).await
     }
 
     /// Serves until the process is asked to end (Ctrl-C, or SIGTERM), then shuts down.
@@ -233,7 +250,8 @@ impl Mediator {
     pub(crate) fn of(context: &Context) -> Result<Self, Failure> {
         let node = context.port().clone().into_any().downcast::<Node>();
         // A context is only ever made by a node.
-        node.map(Self).map_err(|_| Failure::new("context", "the context belongs to no mediator").permanent())
+        node.map(|node| Self { node, within: true })
+            .map_err(|_| Failure::new("context", "the context belongs to no mediator").permanent())
     }
 }
 

@@ -88,9 +88,9 @@ impl<'a, E: Event> Publishing<'a, E> {
     /// Starts; an event of QoS 0 that stays in the process goes on at once.
     fn begin(&self, event: E, options: PublishOptions) -> Result<State<E>, Error> {
         let mediator = self.mediator;
-        mediator.0.check_open()?;
-        let Some(route) = mediator.0.handlers.route::<E>() else { return Err(unregistered::<E>()) };
-        let timeout = options.timeout.unwrap_or(mediator.0.limits.send_deadline);
+        mediator.check_open()?;
+        let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
+        let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline);
         if E::QOS == Qos::AtLeastOnce {
             let envelope = self.envelope(route, &event, options)?;
             let mediator = mediator.clone();
@@ -100,7 +100,7 @@ impl<'a, E: Event> Publishing<'a, E> {
         }
         let metadata = OnceLock::new();
         let mut leaving = None;
-        let others = mediator.0.cluster.table().load().others();
+        let others = !mediator.node.private;
         if others || options.id.is_some() || !options.headers.is_empty() {
             let envelope = self.envelope(route, &event, options)?;
             // The cell is empty: setting it cannot fail.
@@ -136,9 +136,9 @@ impl<E> fmt::Debug for Publishing<'_, E> {
 impl Mediator {
     /// Hands an event of QoS 0 to the other nodes; gives a future if it has to wait for room. What finds none is counted.
     fn hand_over<E: Event>(&self, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
-        let route = self.0.handlers.route::<E>()?;
-        let envelope = self.0.lane(route).try_hand_over(envelope).err()?;
-        let node = self.0.clone();
+        let route = self.node.handlers.route::<E>()?;
+        let envelope = self.node.lane(route).try_hand_over(envelope).err()?;
+        let node = self.node.clone();
         Some(Box::pin(async move {
             let Some(route) = node.handlers.route::<E>() else { return };
             let id = envelope.id;
@@ -158,17 +158,17 @@ impl Mediator {
         cx: &mut TaskContext<'_>,
         how: impl FnOnce() -> Occurrence,
     ) {
-        let Some(route) = self.0.handlers.route::<E>() else { return };
+        let Some(route) = self.node.handlers.route::<E>() else { return };
         if route.events.is_empty() {
-            self.0.mention_unhandled(route);
+            self.node.mention_unhandled(route);
         }
-        if self.0.observer.is_none() {
-            return events::handle_here(&self.0, route, event, metadata, cx);
+        if self.node.observer.is_none() {
+            return events::handle_here(&self.node, route, event, metadata, cx);
         }
         // Under a test, as if it had come from another node.
-        self.0.observe(E::NAME, metadata.get_or_init(Metadata::fresh).id, how);
+        self.node.observe(E::NAME, metadata.get_or_init(Metadata::fresh).id, how);
         match recode(E::NAME, event) {
-            Ok(event) => events::handle_here(&self.0, route, &event, metadata, cx),
+            Ok(event) => events::handle_here(&self.node, route, &event, metadata, cx),
             Err(error) => tracing::error!(target: "catga", %error, "an event does not survive its encoding"),
         }
     }
@@ -180,15 +180,15 @@ impl Mediator {
         timeout: Duration,
         how: impl FnOnce() -> Occurrence,
     ) -> Result<(), Error> {
-        let Some(route) = self.0.handlers.route::<E>() else { return Err(unregistered::<E>()) };
+        let Some(route) = self.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
         if route.events.is_empty() {
-            self.0.mention_unhandled(route);
+            self.node.mention_unhandled(route);
         }
-        self.0.observe(E::NAME, envelope.id, how);
+        self.node.observe(E::NAME, envelope.id, how);
         tokio::select! {
             biased;
-            stored = self.0.lane(route).store(envelope, timeout) => stored,
-            () = self.0.tasks.until_killed() => Err(killed()),
+            stored = self.node.lane(route).store(envelope, timeout) => stored,
+            () = self.node.tasks.until_killed() => Err(killed()),
         }
     }
 }
@@ -213,18 +213,18 @@ impl<E: Event> Emission for Emitted<E> {
     ) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
             let Ok(mediator) = Mediator::of(&context) else { return Ok(()) };
-            let Some(route) = mediator.0.handlers.route::<E>() else { return Err(unregistered::<E>()) };
-            let mut envelope = Envelope::new(route.name.clone(), E::KIND, &mediator.0.id, payload);
+            let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
+            let mut envelope = Envelope::new(route.name.clone(), E::KIND, &mediator.node.id, payload);
             envelope.id = id;
             envelope.correlation = context.correlation();
             envelope.causation = Some(context.id());
             envelope.repeat = context.attempt() > 1 || context.metadata().repeat;
             if E::QOS == Qos::AtLeastOnce {
-                let timeout = mediator.0.limits.send_deadline;
+                let timeout = mediator.node.limits.send_deadline;
                 return mediator.store::<E>(envelope, timeout, || Occurrence::Emitted).await;
             }
             let metadata = OnceLock::from(Metadata::of(&envelope, None));
-            if mediator.0.cluster.table().load().others()
+            if !mediator.node.private
                 && let Some(leaving) = mediator.hand_over::<E>(envelope)
             {
                 leaving.await;

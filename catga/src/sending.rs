@@ -58,7 +58,7 @@ impl Mediator {
         options: SendOptions,
         parent: Option<&Context>,
     ) -> Sending<R::Response> {
-        match self.0.observer {
+        match self.node.observer {
             None => self.send_here_or_there(request, options, parent),
             Some(_) => self.send_recoded(request, options, parent),
         }
@@ -87,10 +87,8 @@ impl Mediator {
         options: SendOptions,
         parent: Option<&Context>,
     ) -> Sending<R::Response> {
-        let node = &self.0;
-        if parent.is_none()
-            && let Err(error) = node.check_open()
-        {
+        let node = &self.node;
+        if let Err(error) = self.check_open() {
             return Sending::ready(Err(error));
         }
         let Some(route) = node.handlers.route::<R>() else { return Sending::ready(Err(unregistered::<R>())) };
@@ -146,11 +144,11 @@ impl Mediator {
 
     /// The other node whose turn it is to have a request without a key, where nodes take turns.
     fn elsewhere(&self, route: &Route) -> Option<Arc<str>> {
-        if self.0.routing == Routing::LocalFirst {
+        if self.node.routing == Routing::LocalFirst {
             return None;
         }
-        let table = self.0.cluster.table().load();
-        let chosen = routing::choose(&table, &route.name, None, self.0.routing, &route.turn, &[])?;
+        let table = self.node.cluster.table().load();
+        let chosen = routing::choose(&table, &route.name, None, self.node.routing, &route.turn, &[])?;
         (!chosen.own).then(|| chosen.id.clone())
     }
 
@@ -162,7 +160,7 @@ impl Mediator {
         first: Option<Arc<str>>,
         patience: Duration,
     ) -> Result<Bytes, Error> {
-        let node = &self.0;
+        let node = &self.node;
         let Some(route) = node.handlers.route::<R>() else { return Err(unregistered::<R>()) };
         let deadline = Instant::now() + patience;
         node.wait_for_news(&envelope.name, deadline.min(node.started + GETTING_TO_KNOW)).await;
@@ -223,9 +221,9 @@ impl Local {
             };
             let (policy, limit) = (self.handler.retry, self.handler.timeout);
             let run = finish_with_retries(Ok(started), policy, limit, RunError::repeats_request, again);
-            let result = self.by_the_deadline(run).await?;
+            let (result, attempts) = self.by_the_deadline(run).await?;
             drop(permit);
-            self.conclude(result)
+            self.conclude(result, attempts)
         })
     }
 
@@ -244,13 +242,13 @@ impl Local {
         }
     }
 
-    fn conclude<R>(&self, result: Result<R, RunError>) -> Result<R, Error> {
+    fn conclude<R>(&self, result: Result<R, RunError>, attempt: u32) -> Result<R, Error> {
         if self.node.observer.is_some() {
             let id = self.metadata.get_or_init(Metadata::fresh).id;
             let handler = self.handler.name.clone();
             self.node.observe(self.handler.message.name, id, || match &result {
-                Ok(_) => Occurrence::Handled { handler, attempt: 1 },
-                Err(error) => Occurrence::Failed { handler, attempt: 1, failure: error.failure.clone() },
+                Ok(_) => Occurrence::Handled { handler, attempt },
+                Err(error) => Occurrence::Failed { handler, attempt, failure: error.failure.clone() },
             });
         }
         result.map_err(|error| answer_of(&self.handler.name, error).0)
@@ -297,7 +295,7 @@ impl<R: Send + 'static> Future for Sending<R> {
             }
             State::InPlace(started, local, _) => {
                 if let Poll::Ready(result) = started.poll_first(cx) {
-                    let result = local.conclude(result);
+                    let result = local.conclude(result, 1);
                     // Lets go of the permit now, not when the caller drops the future.
                     self.0 = State::Ready(None);
                     return Poll::Ready(result);
@@ -310,7 +308,7 @@ impl<R: Send + 'static> Future for Sending<R> {
         let mut slow = Box::pin(async move {
             let result = local.by_the_deadline(started.finish(local.handler.timeout)).await?;
             drop(permit);
-            local.conclude(result)
+            local.conclude(result, 1)
         });
         let poll = slow.poll_unpin(cx);
         self.0 = State::Slow(slow);

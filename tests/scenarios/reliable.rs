@@ -55,6 +55,11 @@ async fn reject(_: Rejected) -> Result<(), Failure> {
     Err(Failure::new("no", "never"))
 }
 
+#[handler]
+async fn accept(event: Rejected, State(log): State<Log>) {
+    log.add(event.order.to_string());
+}
+
 fn node(harness: &Harness, id: &str, log: &Log) -> catga::Builder {
     harness
         .node(id)
@@ -225,4 +230,19 @@ async fn a_dead_letter_is_complete_and_its_replay_takes_effect_once() {
     assert_eq!(again[0].replays, 1);
     node.dead_letters().delete(again[0].id).await.unwrap();
     assert_eq!(node.dead_letters().get(again[0].id).await.unwrap_err().kind(), catga::ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_for_a_handler_that_is_gone_becomes_a_dead_letter() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = harness.node("node1").discover(false).handler(reject).build().await.unwrap();
+    first.publish(Rejected { order: 1 }).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    first.kill();
+    // The next version of the node handles the event under another name.
+    let second = harness.node("node1").discover(false).state(log.clone()).handler(accept).build().await.unwrap();
+    harness.settled().await.unwrap();
+    let letters = second.dead_letters().list(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].failure.code(), letters[0].attempts), ("no_handler", 1));
 }

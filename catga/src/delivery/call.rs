@@ -47,6 +47,13 @@ enum Asked {
     TimedOut,
 }
 
+/// What a probe brought to light.
+enum Probed {
+    Answered(Result<Bytes, Error>),
+    Alive,
+    Gone,
+}
+
 impl Call<'_> {
     /// Sends the request until there is an answer, the attempts are used up or the deadline passes.
     pub(crate) async fn run(mut self) -> Result<Bytes, Error> {
@@ -167,28 +174,25 @@ impl Call<'_> {
             let answer = tokio::time::timeout_at(probe_ends, async {
                 tokio::select! {
                     biased;
-                    reply = next_reply(&mut replies) => Some(reply),
+                    reply = next_reply(&mut replies) => Probed::Answered(reply),
                     pong = next_reply(&mut pong) => match pong {
-                        Ok(_) => None,
+                        Ok(_) => Probed::Alive,
+                        // Too busy even for a probe is not gone.
+                        Err(error) if error.kind() == ErrorKind::Overloaded => Probed::Alive,
                         // Nobody is there to be probed; a reply that was faster still counts.
-                        Err(_) => Some(match next_reply(&mut replies).now_or_never() {
-                            Some(reply) => reply,
-                            None => return Err(()),
-                        }),
+                        Err(_) => next_reply(&mut replies).now_or_never().map_or(Probed::Gone, Probed::Answered),
                     },
                 }
-                .map_or(Ok(None), |reply| Ok(Some(reply)))
             });
             match answer.await {
-                Ok(Ok(Some(reply))) => return Asked::Answered(reply),
-                Ok(Ok(None)) => {
+                Ok(Probed::Answered(reply)) => return Asked::Answered(reply),
+                Ok(Probed::Alive) => {
                     probe_at = Instant::now() + PROBE_EVERY;
                     let again = self.send(target, false).await;
                     replies.push(again);
                 }
-                Ok(Err(())) => return Asked::Gone,
                 Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
-                Err(_) => return Asked::Gone,
+                Ok(Probed::Gone) | Err(_) => return Asked::Gone,
             }
         }
     }

@@ -19,39 +19,37 @@ use super::{
     node::Node,
     observe::Occurrence,
     recent::Recent,
-    table::{Decoded, HandlerEntry},
+    table::HandlerEntry,
+    unfinished::Grave,
+    work::{RunResult, Work},
 };
 use crate::{
-    context::{Metadata, Run, Source},
-    dead_letter::{DeadContent, DeadLetter},
-    envelope::{Envelope, RetryPart},
+    dead_letter::DeadContent,
+    envelope::Envelope,
     error::{Error, Failure},
-    id::{MessageId, now_millis},
-    middleware::{
-        gate::{Entry, Permit},
-        run::{Cause, RunError, Started, start},
-    },
+    id::MessageId,
+    middleware::gate::Entry,
     transport::{Consumed, Consumer, Delivery, Durable, Settle, Settlement},
 };
 
-/// How long the task waits before it stores again what the store did not take.
-const STORE_AGAIN: Duration = Duration::from_secs(1);
-/// How long a repeat waits that arrives while its message is being handled.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long a message waits in the store that arrives while the same one is being handled, or whose handler is full.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the task waits at the end of the time to shut down for what was given up to be stored.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The task's state.
 pub(crate) struct DurableTask {
-    node: Arc<Node>,
-    spec: Durable,
+    pub(super) node: Arc<Node>,
+    pub(super) spec: Durable,
     /// The handlers that it serves, by the name of the event.
     handlers: FxHashMap<Arc<str>, Vec<Arc<HandlerEntry>>>,
     /// A number for each handler name, to remember it by.
     numbers: FxHashMap<Arc<str>, u16>,
     consumer: Box<dyn Consumer>,
-    open: FxHashMap<u64, Open>,
+    pub(super) open: FxHashMap<u64, Open>,
     /// The largest number of a delivery so far.
     highest: u64,
-    /// Messages of open deliveries.
+    /// Runs of open deliveries.
     in_flight: usize,
     /// What is being handled now.
     running: FxHashSet<(MessageId, u16)>,
@@ -59,15 +57,16 @@ pub(crate) struct DurableTask {
     done: mpsc::Receiver<Done>,
     report: mpsc::Sender<Done>,
     /// Stores under way, each of which gives the number of the delivery that waits for it.
-    stores: FuturesUnordered<BoxFuture<'static, u64>>,
+    pub(super) stores: FuturesUnordered<BoxFuture<'static, u64>>,
 }
 
 /// A delivery that is not settled.
-struct Open {
+pub(super) struct Open {
     settle: Arc<dyn Settle>,
-    messages: usize,
+    /// Runs that it began with.
+    work: usize,
     /// Runs that have not ended and stores that are not confirmed.
-    left: usize,
+    pub(super) left: usize,
     /// The delivery is given back instead of acknowledged: nothing of it was started.
     give_back: bool,
 }
@@ -78,31 +77,6 @@ struct Done {
     handler: u16,
     work: Work,
     result: RunResult,
-}
-
-enum RunResult {
-    Ended(Result<(), RunError>),
-    /// The node shut down before the run could start.
-    NotStarted,
-}
-
-/// What a dead letter says beside where and when.
-struct Grave {
-    handler: Option<Arc<str>>,
-    attempts: u32,
-    replays: u32,
-    failure: Failure,
-    content: DeadContent,
-}
-
-/// What one handler is to do with one message.
-#[derive(Clone)]
-struct Work {
-    handler: Arc<HandlerEntry>,
-    envelope: Arc<Envelope>,
-    attempt: u32,
-    /// An earlier run may have ended without this task knowing.
-    repeat: bool,
 }
 
 impl DurableTask {
@@ -169,7 +143,8 @@ impl DurableTask {
                 },
                 _ = leases.tick() => self.renew().await,
                 () = stop.cancelled(), if !stopping => {}
-                () = cancel.cancelled() => break,
+                // Runs that are given up now report, and what they had is stored; that may take a moment, not longer.
+                () = tokio::time::sleep(GRACE), if cancel.is_cancelled() => break,
             }
             while let Some(done) = ended.pop_front() {
                 self.end(done).await;
@@ -209,31 +184,32 @@ impl DurableTask {
         // A first delivery has a number beyond all before it, unless the transport doubled it or it had to wait.
         let again = deliveries > 1 || sequence <= self.highest;
         self.highest = self.highest.max(sequence);
-        let alone = messages.len() == 1;
-        let mut work = Vec::new();
+        let apart = again && messages.len() > 1;
+        // One more is counted until all of the delivery is under way.
+        self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
         for envelope in messages {
             let envelope = Arc::new(envelope);
-            let parts = self.work_on(&envelope, again);
-            if parts.iter().any(|work| self.running.contains(&(work.envelope.id, self.number(&work.handler)))) {
-                // The same message is being handled now, from another delivery: look again when that has ended.
-                return settle_with(&self.spec.name, &settle, Settlement::GiveBack(LOOK_AGAIN)).await;
+            self.bury_for_the_missing(sequence, &envelope);
+            for work in self.work_on(&envelope, again) {
+                if let Some(open) = self.open.get_mut(&sequence) {
+                    (open.work, open.left, self.in_flight) = (open.work + 1, open.left + 1, self.in_flight + 1);
+                }
+                if apart {
+                    self.store_again(sequence, work, Duration::ZERO);
+                } else if deliveries > self.node.limits.crash_limit {
+                    let text =
+                        format!("{deliveries} deliveries ended without an answer: the message may kill its process");
+                    self.bury(sequence, work, Failure::new("crash_limit", text));
+                } else if self.running.contains(&(envelope.id, self.number(&work.handler))) {
+                    // The same message is being handled now, from another delivery: look again when that has ended.
+                    self.store_again(sequence, work, LOOK_AGAIN);
+                } else {
+                    self.begin(sequence, work).await;
+                    continue;
+                }
+                self.one_less(sequence).await;
             }
-            work.extend(parts);
         }
-        let open = Open { settle, messages: work.len().max(1), left: work.len() + 1, give_back: false };
-        self.in_flight += open.messages;
-        self.open.insert(sequence, open);
-        for work in work {
-            if again && !alone {
-                self.store_again(sequence, work, Duration::ZERO);
-            } else if deliveries > self.node.limits.crash_limit {
-                let text = format!("{deliveries} deliveries ended without an answer: the message may kill its process");
-                self.bury(sequence, work, Failure::new("crash_limit", text));
-            } else {
-                self.begin(sequence, work).await;
-            }
-        }
-        // The one more that was counted: now all of the delivery is under way.
         self.one_less(sequence).await;
     }
 
@@ -259,6 +235,10 @@ impl DurableTask {
             work.push(Work { handler: handler.clone(), envelope: envelope.clone(), attempt, repeat });
         }
         work
+    }
+
+    pub(super) fn has_handler(&self, event: &str, name: &str) -> bool {
+        self.handlers.get(event).is_some_and(|handlers| handlers.iter().any(|handler| *handler.name == *name))
     }
 
     fn number(&self, handler: &HandlerEntry) -> u16 {
@@ -304,6 +284,7 @@ impl DurableTask {
             Entry::Full => {
                 self.running.remove(&(work.envelope.id, number));
                 self.store_again(sequence, work, LOOK_AGAIN);
+                self.one_less(sequence).await;
             }
         }
     }
@@ -329,68 +310,11 @@ impl DurableTask {
             }
             RunResult::NotStarted => match self.open.get_mut(&sequence) {
                 // Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
-                Some(open) if open.messages == 1 => open.give_back = true,
+                Some(open) if open.work == 1 => open.give_back = true,
                 _ => self.store_again(sequence, work, Duration::ZERO),
             },
         }
         self.one_less(sequence).await;
-    }
-
-    /// Decides what becomes of a message that a handler failed.
-    fn fail(&mut self, sequence: u64, mut work: Work, error: RunError) {
-        let policy = work.handler.retry;
-        if error.repeats_event() && work.attempt < policy.attempts {
-            let delay = policy.jittered(work.attempt);
-            tracing::debug!(
-                target: "catga::delivery", handler = %work.handler.name, id = %work.envelope.id, attempt = work.attempt,
-                failure = %error.failure, ?delay, "a handler failed and will run again"
-            );
-            self.node.counters.retries(1);
-            work.attempt += 1;
-            // What a run emitted in part, or did before its time-out, its repeat may emit again.
-            work.repeat |= matches!(error.cause, Cause::NotEmitted | Cause::TimedOut);
-            self.store_again(sequence, work, delay);
-        } else {
-            self.bury(sequence, work, error.failure);
-        }
-    }
-
-    /// Stores a message alone for this durable, with the one handler that remains.
-    fn store_again(&mut self, sequence: u64, work: Work, delay: Duration) {
-        let mut envelope = Envelope::clone(&work.envelope);
-        let handlers = vec![(work.handler.name.to_string(), work.attempt)];
-        envelope.retry = Some(RetryPart { handlers, replays: replays(&work.envelope) });
-        envelope.repeat |= work.repeat;
-        let identity = MessageId::derived(&[
-            b"retry",
-            &envelope.id.as_u128().to_le_bytes(),
-            self.spec.name.as_bytes(),
-            work.handler.name.as_bytes(),
-            &work.attempt.to_le_bytes(),
-            &replays(&work.envelope).to_le_bytes(),
-            &sequence.to_le_bytes(),
-        ]);
-        let (node, durable) = (self.node.clone(), self.spec.name.clone());
-        self.store(sequence, move || {
-            let (node, durable, envelope) = (node.clone(), durable.clone(), envelope.clone());
-            Box::pin(async move { node.link.store_for(&durable, envelope, identity, delay).await })
-        });
-    }
-
-    /// Makes a message a dead letter of one handler.
-    fn bury(&mut self, sequence: u64, work: Work, failure: Failure) {
-        let mut envelope = Envelope::clone(&work.envelope);
-        let replays = envelope.retry.take().map_or(0, |retry| retry.replays);
-        let (name, id, attempts) = (envelope.name.clone(), envelope.id, work.attempt);
-        let handler = work.handler.name.clone();
-        tracing::error!(
-            target: "catga::delivery", %handler, message = %name, %id, attempts, %failure,
-            "a handler gave up a reliable event: it becomes a dead letter"
-        );
-        self.node.observe(&name, id, || Occurrence::DeadLettered { handler: Some(handler.clone()), attempts });
-        let content = DeadContent::Message(Box::new(envelope));
-        let identity = id.as_u128();
-        self.store_dead(sequence, identity, Grave { handler: Some(handler), attempts, replays, failure, content });
     }
 
     async fn take_unreadable(
@@ -411,49 +335,12 @@ impl DurableTask {
         }
         tracing::error!(target: "catga::delivery", %error, durable = %self.spec.name, "a delivery cannot be read: it becomes a dead letter");
         self.in_flight += 1;
-        self.open.insert(sequence, Open { settle, messages: 1, left: 1, give_back: false });
+        self.open.insert(sequence, Open { settle, work: 1, left: 1, give_back: false });
         let failure = Failure::new("codec", error.to_string());
         let content = DeadContent::Unreadable(bytes);
         let grave = Grave { handler: None, attempts: deliveries, replays: 0, failure, content };
         self.store_dead(sequence, u128::from(sequence), grave);
         self.one_less(sequence).await;
-    }
-
-    fn store_dead(&mut self, sequence: u64, about: u128, grave: Grave) {
-        let Grave { handler, attempts, replays, failure, content } = grave;
-        let name = handler.as_deref().unwrap_or("");
-        let (about, count) = (about.to_le_bytes(), replays.to_le_bytes());
-        let letter = DeadLetter {
-            id: MessageId::derived(&[b"dead", &about, self.spec.name.as_bytes(), name.as_bytes(), &count]),
-            durable: self.spec.name.clone(),
-            handler,
-            attempts,
-            replays,
-            failure,
-            node: self.node.id.clone(),
-            time_ms: now_millis(),
-            content,
-        };
-        self.node.counters.dead_letters(1);
-        let node = self.node.clone();
-        self.store(sequence, move || {
-            let (node, letter) = (node.clone(), letter.clone());
-            Box::pin(async move { node.link.bury(letter).await })
-        });
-    }
-
-    /// Stores until the store confirms; the delivery is not settled before.
-    fn store(&mut self, sequence: u64, attempt: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + 'static) {
-        if let Some(open) = self.open.get_mut(&sequence) {
-            open.left += 1;
-        }
-        self.stores.push(Box::pin(async move {
-            while let Err(error) = attempt().await {
-                tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
-                tokio::time::sleep(STORE_AGAIN).await;
-            }
-            sequence
-        }));
     }
 
     /// One run or store of a delivery has ended; the last one settles it.
@@ -464,7 +351,7 @@ impl DurableTask {
             return;
         }
         let Some(open) = self.open.remove(&sequence) else { return };
-        self.in_flight -= open.messages;
+        self.in_flight -= open.work;
         let settlement = match open.give_back {
             true => Settlement::GiveBack(Duration::ZERO),
             false => Settlement::Acknowledge,
@@ -478,36 +365,5 @@ impl DurableTask {
 async fn settle_with(durable: &Arc<str>, settle: &Arc<dyn Settle>, settlement: Settlement) {
     if let Err(error) = settle.settle(settlement).await {
         tracing::debug!(target: "catga::delivery", %error, %durable, "a settlement was lost");
-    }
-}
-
-/// How often a message was replayed after it had become a dead letter.
-fn replays(envelope: &Envelope) -> u32 {
-    envelope.retry.as_ref().map_or(0, |retry| retry.replays)
-}
-
-impl Work {
-    fn start(&self, node: &Arc<Node>) -> Result<Started<()>, RunError> {
-        let message: Decoded = match self.handler.erased().decode(&self.envelope.payload) {
-            Ok(message) => message.into(),
-            // Retried like a failure: another member may be newer.
-            Err(error) => return Err(RunError::answered(Failure::new("codec", error.to_string()))),
-        };
-        let metadata = Metadata { repeat: self.repeat, ..Metadata::of(&self.envelope, None) };
-        let mut run = Run::new(&**node, &self.handler.name, Source::Known(&metadata));
-        run.attempt = self.attempt;
-        Ok(start(run, |run| self.handler.erased().start_event(&*message, run)))
-    }
-
-    async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {
-        let running = started.finish(self.handler.timeout);
-        let result = tokio::select! {
-            biased;
-            result = running => RunResult::Ended(result),
-            // Given up at the end of the time to shut down; the delivery goes back.
-            () = node.cancel.cancelled() => RunResult::NotStarted,
-        };
-        drop(permit);
-        result
     }
 }

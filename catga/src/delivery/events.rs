@@ -132,13 +132,11 @@ impl EventRun {
 
     async fn finish(self, first: Result<Started<()>, RunError>, permit: Permit) {
         let (policy, limit) = (self.handler.retry, self.handler.timeout);
-        let mut attempts = 1;
         let again = |attempt| {
-            attempts = attempt;
             self.node.counters.retries(1);
             self.start(attempt)
         };
-        let result = finish_with_retries(first, policy, limit, RunError::repeats_event, again).await;
+        let (result, attempts) = finish_with_retries(first, policy, limit, RunError::repeats_event, again).await;
         drop(permit);
         let (name, id, handler) = (self.handler.message.name, self.metadata.id, &self.handler.name);
         match result {

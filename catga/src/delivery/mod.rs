@@ -20,3 +20,5 @@ pub(crate) mod recent;
 pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod shutdown;
+mod unfinished;
+mod work;

@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) generated: bool,
     pub(crate) limits: Limits,
     pub(crate) routing: Routing,
+    /// Whether its broker is its own, so that no other node can be there.
+    pub(crate) private: bool,
     /// Whether handlers run under the default layers.
     pub(crate) default_layers: bool,
     pub(crate) handlers: HandlerTable,
@@ -88,14 +90,6 @@ impl Node {
     pub(crate) fn spawn_run(&self, run: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
         self.tasks.spawn(async move { cancel.run_until_cancelled(run).await.unwrap_or_default() });
-    }
-
-    /// Refuses what comes from outside while the node shuts down.
-    pub(crate) fn check_open(&self) -> Result<(), Error> {
-        match self.shutting_down.load(Ordering::Relaxed) {
-            false => Ok(()),
-            true => Err(Error::shutting_down()),
-        }
     }
 
     /// Waits until a node that handles a request is known, for a node that has only just started.

@@ -175,7 +175,7 @@ impl Server {
                 let mut started = run.start(1);
                 match started.first().await {
                     std::task::Poll::Ready(result) if run.is_final(&result) => {
-                        let finished = run.finished(result);
+                        let finished = run.finished(result, 1);
                         drop(permit);
                         self.finish(finished);
                     }
@@ -274,9 +274,9 @@ impl RequestRun {
             self.start(attempt)
         };
         let running = finish_with_retries(first, policy, limit, RunError::repeats_request, again);
-        let result = running.await;
+        let (result, attempts) = running.await;
         drop(permit);
-        let finished = self.finished(result);
+        let finished = self.finished(result, attempts);
         // The server lives as long as the node.
         drop(self.finish.send(finished).await);
     }
@@ -285,12 +285,12 @@ impl RequestRun {
         drop(self.finish.send(Finished { key: self.key, result: Err(error), remember: false }).await);
     }
 
-    fn finished(&self, result: Result<Bytes, RunError>) -> Finished {
+    fn finished(&self, result: Result<Bytes, RunError>, attempt: u32) -> Finished {
         let name = &self.envelope.name;
         let handler = &self.handler.name;
         self.node.observe(name, self.envelope.id, || match &result {
-            Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt: 1 },
-            Err(error) => Occurrence::Failed { handler: handler.clone(), attempt: 1, failure: error.failure.clone() },
+            Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
+            Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
         });
         let limit = self.node.limits.max_reply;
         let (result, remember) = match result {

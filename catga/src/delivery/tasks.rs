@@ -22,7 +22,14 @@ impl Tasks {
             None => drop(self.tracker.spawn(future)),
             Some(kill) => {
                 let kill = kill.clone();
-                drop(self.tracker.spawn(async move { kill.run_until_cancelled(future).await.unwrap_or_default() }));
+                drop(self.tracker.spawn(async move {
+                    tokio::select! {
+                        // The kill first: what fails because of it must not get out as an answer.
+                        biased;
+                        () = kill.cancelled() => {}
+                        () = future => {}
+                    }
+                }));
             }
         }
     }

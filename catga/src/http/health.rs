@@ -70,7 +70,7 @@ pub struct KnownNode {
 impl Health {
     /// The health of a node at this moment.
     pub fn of(mediator: &Mediator) -> Self {
-        let open = mediator.0.check_open().is_ok();
+        let open = mediator.check_open().is_ok();
         let mut nodes = mediator.cluster().nodes();
         for node in nodes.iter_mut().filter(|node| node.id == mediator.node()) {
             node.online &= open;
@@ -81,7 +81,7 @@ impl Health {
                 node_id: mediator.node().to_owned(),
                 endpoint: own.and_then(|node| node.endpoint.clone()),
                 last_seen: rfc_3339(now_millis()),
-                load: mediator.0.handlers.occupied() as u64,
+                load: mediator.node.handlers.occupied() as u64,
                 is_online: open,
             },
             total_nodes: nodes.len(),

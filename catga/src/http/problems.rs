@@ -44,9 +44,9 @@ async fn told(response: Response, method: &Method) -> Response {
     let status = parts.status;
     let problem = match status {
         StatusCode::NOT_FOUND => Problem::new(status, "unknown_path", "nothing is served at this path"),
+        // axum adds the header further out, where it is not known yet what it will be.
         StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = parts.headers.get(header::ALLOW).and_then(|allowed| allowed.to_str().ok());
-            let detail = format!("{method} is not served at this path; allowed: {}", allowed.unwrap_or("nothing"));
+            let detail = format!("{method} is not served at this path; the header `Allow` says what is");
             Problem::new(status, "method_not_allowed", detail)
         }
         _ => Problem::new(status, "refused", quoted(status, body).await),

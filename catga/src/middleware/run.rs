@@ -144,14 +144,15 @@ async fn leave(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Finishes a run and repeats it by the policy, in place: for requests, and for events that nothing stores.
+/// Finishes a run and repeats it by the policy, in place: for requests, and for events that nothing stores. Says how many
+/// runs there were.
 pub(crate) async fn finish_with_retries<R: Send + 'static>(
     first: Result<Started<R>, RunError>,
     policy: RetryPolicy,
     limit: Duration,
     repeats: fn(&RunError) -> bool,
-    mut again: impl FnMut(u32) -> Started<R>,
-) -> Result<R, RunError> {
+    again: impl Fn(u32) -> Started<R>,
+) -> (Result<R, RunError>, u32) {
     let mut attempt = 1;
     let mut result = match first {
         Ok(started) => started.finish(limit).await,
@@ -165,5 +166,5 @@ pub(crate) async fn finish_with_retries<R: Send + 'static>(
         attempt += 1;
         result = again(attempt).finish(limit).await;
     }
-    result
+    (result, attempt)
 }

@@ -21,9 +21,9 @@ impl Mediator {
     ///
     /// Says whether the node was built [`killable`](Builder::killable); one that was not goes on.
     pub fn kill(&self) -> bool {
-        let killed = self.0.tasks.kill();
+        let killed = self.node.tasks.kill();
         if killed {
-            self.0.shutting_down.store(true, Ordering::Release);
+            self.node.shutting_down.store(true, Ordering::Release);
         }
         killed
     }

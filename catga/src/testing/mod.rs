@@ -4,7 +4,7 @@
 //! encoded and decoded even where a node sends to itself: what works here works across a network. In a test with tokio's
 //! paused clock, hours of retries and time-outs pass in milliseconds.
 //!
-//! ```
+//! ```standalone_crate
 //! use catga::{Event, handler, testing::Harness};
 //! use serde::{Deserialize, Serialize};
 //!

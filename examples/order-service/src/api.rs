@@ -1,6 +1,6 @@
 //! The HTTP interface of a node: `POST /orders`, `GET /orders/{id}`, `GET /health`.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use axum::{
     Json, Router,
@@ -75,37 +75,40 @@ async fn create(
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(body)))
 }
 
-/// Asks this node, then the one that took the order, then the others: one that was started again has forgotten what
+/// Asks this node, then the one that took the order, then the others: a node that was started again has forgotten what
 /// the others remember.
 async fn find(State(mediator): State<Mediator>, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
-    let Ok(id) = id.parse::<OrderId>() else { return Err(unknown(&id)) };
-    let mut answer = Err(unknown(&id));
-    for node in whom_to_ask(&mediator, id.node()) {
-        let taker = node == id.node();
-        let options = SendOptions { node: Some(node), timeout: Some(FIND_TIMEOUT), ..SendOptions::default() };
-        match mediator.send_with(FindOrder(id.clone()), options).await {
+    let Ok(id) = id.parse::<OrderId>() else { return Err(unknown()) };
+    let (here, taker) = (mediator.node(), id.node());
+    let online = mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id);
+
+    let mut asked = HashSet::new();
+    let mut verdict = unknown();
+    for node in [here, taker].map(str::to_owned).into_iter().chain(online) {
+        if !asked.insert(node.clone()) {
+            continue;
+        }
+        match ask(&mediator, &node, &id).await {
             Ok(Some(order)) => return Ok(Json(order)),
             Ok(None) => {}
-            Err(_) if taker => answer = Err(away(&id)),
+            Err(error) if node == here => return Err(error.into()),
+            Err(_) if node == taker => verdict = away(&id),
             Err(_) => {}
         }
     }
-    answer
+    Err(verdict)
 }
 
-fn whom_to_ask(mediator: &Mediator, taker: &str) -> Vec<String> {
-    let mut nodes = vec![mediator.node().to_owned(), taker.to_owned()];
-    nodes.extend(mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id));
-    let mut asked = std::collections::HashSet::new();
-    nodes.retain(|node| asked.insert(node.clone()));
-    nodes
+async fn ask(mediator: &Mediator, node: &str, id: &OrderId) -> Result<Option<Order>, Error> {
+    let options = SendOptions { node: Some(node.to_owned()), timeout: Some(FIND_TIMEOUT), ..SendOptions::default() };
+    mediator.send_with(FindOrder(id.clone()), options).await
 }
 
-fn unknown(id: impl std::fmt::Display) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown_order", format!("there is no order {id}"))
+fn unknown() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown_order", "there is no order of this id")
 }
 
 fn away(id: &OrderId) -> Problem {
-    let detail = format!("order {id} is not known here, and {}, which took it, is away", id.node());
+    let detail = format!("this order is not known here, and {}, which took it, is away", id.node());
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "node_away", detail)
 }

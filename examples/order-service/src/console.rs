@@ -4,16 +4,15 @@ use std::io::BufRead;
 
 use tokio::sync::mpsc;
 
-use crate::{cluster::Cluster, say, signals};
+use crate::{cluster::Cluster, say, signals::AskedToEnd};
 
 /// How many lines wait to be obeyed.
 const LINES: usize = 16;
 
 /// Obeys the console until `quit` or a signal, then stops the nodes gently.
-pub async fn run(mut cluster: Cluster) -> Result<(), catga::Error> {
+pub async fn run(mut cluster: Cluster, mut asked_to_end: AskedToEnd) -> Result<(), catga::Error> {
     say::line(format_args!("{}", welcome(&cluster)));
     let mut lines = typed_lines();
-    let mut asked_to_end = std::pin::pin!(signals::asked_to_end());
     loop {
         let line = tokio::select! {
             () = &mut asked_to_end => break,
@@ -43,8 +42,8 @@ pub async fn run(mut cluster: Cluster) -> Result<(), catga::Error> {
 fn typed_lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(LINES);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if sender.blocking_send(line).is_err() {
+        for line in std::io::stdin().lock().split(b'\n').map_while(Result::ok) {
+            if sender.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }

@@ -31,15 +31,17 @@ async fn create_order(command: CreateOrder, State(store): State<Store>, ctx: Con
 /// Runs on every node that is there.
 #[handler]
 async fn note_created(event: OrderCreated, State(store): State<Store>, ctx: Context) {
-    say!(ctx.node(), "📝 [QoS 0] Order created: {}", event.order.order_id);
+    let id = event.order.order_id.clone();
     store.created(event.order);
+    say!(ctx.node(), "📝 [QoS 0] Order created: {id}");
 }
 
 /// Runs on every node, once it is back if it was away.
 #[handler]
 async fn note_shipped(event: OrderShipped, State(store): State<Store>, ctx: Context) {
-    say!(ctx.node(), "📦 [QoS 1] Order shipped: {}", event.order.order_id);
+    let id = event.order.order_id.clone();
     store.shipped(event.order);
+    say!(ctx.node(), "📦 [QoS 1] Order shipped: {id}");
 }
 
 /// Answers from what this node has seen.

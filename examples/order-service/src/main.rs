@@ -28,6 +28,7 @@ use crate::{
     cluster::Cluster,
     node::Node,
     settings::{Settings, What},
+    signals::AskedToEnd,
 };
 
 /// What a wrong argument and a port in use end with, as with most programs.
@@ -43,6 +44,11 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(wrong) => return fail(WRONG_USE, format_args!("{wrong}; see `order-service --help`")),
     };
+    // Before anything can be seen of the service: whoever sees it may ask it to end.
+    let asked_to_end = match signals::listen() {
+        Ok(asked_to_end) => asked_to_end,
+        Err(error) => return fail(1, format_args!("signals cannot be received: {error}")),
+    };
     // The nodes of a broker are one cluster. With another transport they would be so across processes.
     let broker = InProcess::new();
     let ended = match settings.what {
@@ -51,11 +57,11 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         What::OneNode { id, port } => match Node::start(&id, port, settings.routing, broker).await {
-            Ok(node) => run_one(node).await,
+            Ok(node) => run_one(node, asked_to_end).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
         What::ThreeNodes { ports } => match Cluster::start(ports, settings.routing, broker).await {
-            Ok(cluster) => console::run(cluster).await,
+            Ok(cluster) => console::run(cluster, asked_to_end).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
     };
@@ -65,11 +71,13 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run_one(node: Node) -> Result<(), catga::Error> {
-    signals::asked_to_end().await;
+async fn run_one(node: Node, asked_to_end: AskedToEnd) -> Result<(), catga::Error> {
+    asked_to_end.await;
     let (server, mediator) = node.into_parts();
     server.stop().await;
-    mediator.shutdown().await
+    let ended = mediator.shutdown().await;
+    say!(mediator.node(), "👋 Stopped");
+    ended
 }
 
 fn fail(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {

@@ -107,8 +107,14 @@ impl FromStr for OrderId {
         let number = u128::from_str_radix(number, 16).map_err(|_| NotAnOrderId)?;
         let id = Self::new(node, MessageId::from_u128(number));
         // One order, one text: other ways to write the number are not ids.
-        if node.is_empty() || id.to_string() != text { Err(NotAnOrderId) } else { Ok(id) }
+        if is_node_id(node) && id.to_string() == text { Ok(id) } else { Err(NotAnOrderId) }
     }
+}
+
+/// Whether a node can have this id. What a client wrote is checked before it is used as an address.
+pub fn is_node_id(text: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    (1..=64).contains(&text.len()) && text.chars().all(fits)
 }
 
 impl TryFrom<String> for OrderId {

@@ -26,14 +26,20 @@ impl Node {
         let port = listener.local_addr().map_err(|error| CannotStart::Listen(port, error))?.port();
         let endpoint = format!("http://localhost:{port}");
 
-        // Shorter than the defaults of 10 s and 30 s, so that one sees in /health how a killed node goes.
-        let (heartbeat, silence) = (Duration::from_secs(1), Duration::from_secs(5));
+        // Shorter than the defaults, so that one sees within seconds how a killed node goes offline, and how what was
+        // under way to it arrives once it is back.
+        let limits = Limits {
+            heartbeat: Duration::from_secs(1),
+            silence: Duration::from_secs(5),
+            ack_wait: Duration::from_secs(5),
+            ..Limits::default()
+        };
         let mediator = Mediator::builder()
             .node(id)
             .endpoint(&endpoint)
             .transport(transport)
             .routing(routing)
-            .limits(Limits { heartbeat, silence, ..Limits::default() })
+            .limits(limits)
             .state(Store::new())
             .killable()
             .build()

@@ -22,6 +22,8 @@ use tokio::{
 const MAX_CONNECTIONS: usize = 10_000;
 /// How long a client may take for the head of a request, and how long it may keep a connection without one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How large the head of a request may be.
+const MAX_HEAD: usize = 64 * 1024;
 /// How long stopping waits for requests that are being answered: a little longer than a request may take.
 const GRACE: Duration = Duration::from_secs(6);
 /// The pause after a connection could not be accepted, usually because too many files are open.
@@ -77,7 +79,7 @@ async fn accept(listener: TcpListener, routes: Router, mut stopped: watch::Recei
 
 async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<()>) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

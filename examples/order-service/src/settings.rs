@@ -4,6 +4,8 @@ use std::{env, fmt::Display, str::FromStr};
 
 use catga::Routing;
 
+use crate::messages::is_node_id;
+
 pub const HELP: &str = "\
 An order service on catga.
 
@@ -47,12 +49,12 @@ impl Settings {
                 return Err(format!("there is no option `{option}`"));
             }
             [] => match (variable("NODE_ID")?, variable("NODE_PORT")?) {
-                (Some(id), Some(port)) => What::OneNode { id, port: read("NODE_PORT", &port)? },
+                (Some(id), Some(port)) => What::OneNode { id: node(&id)?, port: read("NODE_PORT", &port)? },
                 (Some(_), None) => return Err("NODE_ID is set, and NODE_PORT is missing".to_owned()),
                 (None, Some(_)) => return Err("NODE_PORT is set, and NODE_ID is missing".to_owned()),
                 (None, None) => What::ThreeNodes { ports: three_ports()? },
             },
-            [id, port] => What::OneNode { id: id.to_owned(), port: read("the port", port)? },
+            [id, port] => What::OneNode { id: node(id)?, port: read("the port", port)? },
             [_] => return Err("a node needs a port, such as `node1 5001`".to_owned()),
             _ => return Err("there are too many arguments: a node and its port are all".to_owned()),
         };
@@ -62,6 +64,14 @@ impl Settings {
             Some(other) => return Err(format!("ROUTING must be `local-first` or `round-robin`, not `{other}`")),
         };
         Ok(Self { what, routing })
+    }
+}
+
+fn node(id: &str) -> Result<String, String> {
+    if is_node_id(id) {
+        Ok(id.to_owned())
+    } else {
+        Err(format!("the node is `{id}`; a name has 1 to 64 letters, digits, `-`, `_` and `.`"))
     }
 }
 

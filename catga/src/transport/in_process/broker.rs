@@ -1,171 +1,25 @@
 //! The broker: one task that owns everything that nodes of one process share.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
+#[cfg(feature = "testing")]
+use super::command::Pending;
 use super::{
     Settings,
-    durable::{Due, DurableState, Member},
+    app::{App, Timer},
+    command::{Command, Content, From, Parcel, parcel},
+    consumer::hand_over,
     faults::{Fate, Faults, Traffic},
-    stream::{Stored, Stream},
+    stream::Stored,
 };
-use crate::{
-    envelope::{Envelope, Reply},
-    error::{Error, ErrorKind},
-    frame,
-    id::MessageId,
-    transport::{Consumed, Consumer, DeadLetter, Delivery, Inbox, InboxSenders, Registration, Settle, Settlement},
-};
+use crate::{error::ErrorKind, frame};
 
-/// How many deliveries a consumer asks for at a time.
-const CREDIT: usize = 16;
 /// How often the broker looks for what has grown too old.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
-
-type Done<T> = oneshot::Sender<T>;
-/// What a node that has joined receives from.
-type Receives = (Inbox, Vec<Box<dyn Consumer>>);
-
-/// Who sends: application, node and incarnation.
-#[derive(Clone, Debug)]
-pub(super) struct From {
-    pub(super) app: Arc<str>,
-    pub(super) node: Arc<str>,
-    pub(super) incarnation: u64,
-}
-
-/// What nodes ask of the broker.
-pub(super) enum Command {
-    Join {
-        node: Registration,
-        done: Done<Result<Receives, Error>>,
-    },
-    Leave {
-        from: From,
-        for_good: bool,
-        done: Done<()>,
-    },
-    Publish {
-        from: From,
-        name: Arc<str>,
-        frame: Bytes,
-    },
-    Store {
-        from: From,
-        name: Arc<str>,
-        frame: Bytes,
-        identity: u128,
-        done: Done<()>,
-    },
-    StoreFor {
-        from: From,
-        durable: Arc<str>,
-        frame: Bytes,
-        identity: u128,
-        delay: Duration,
-        done: Done<bool>,
-    },
-    Request {
-        from: From,
-        to: Arc<str>,
-        frame: Bytes,
-    },
-    Reply {
-        from: From,
-        to: Arc<str>,
-        frame: Bytes,
-    },
-    Announce {
-        from: From,
-        announcement: Bytes,
-    },
-    Pull {
-        from: From,
-        durable: Arc<str>,
-        credit: usize,
-    },
-    Unsubscribe {
-        from: From,
-        durable: Arc<str>,
-        done: Done<()>,
-    },
-    Settle {
-        from: From,
-        durable: Arc<str>,
-        sequence: u64,
-        settlement: Settlement,
-    },
-    Bury {
-        from: From,
-        letter: Box<DeadLetter>,
-        done: Done<()>,
-    },
-    DeadLetters {
-        app: Arc<str>,
-        after: Option<MessageId>,
-        limit: usize,
-        done: Done<Vec<DeadLetter>>,
-    },
-    DeadLetter {
-        app: Arc<str>,
-        id: MessageId,
-        done: Done<Option<DeadLetter>>,
-    },
-    DeleteDeadLetter {
-        app: Arc<str>,
-        id: MessageId,
-        done: Done<bool>,
-    },
-    Backlog {
-        from: From,
-        done: Done<usize>,
-    },
-    /// Something that a fault held back, now on its way.
-    Late(Parcel),
-    #[cfg(feature = "testing")]
-    Inject(super::faults::Rule),
-    #[cfg(feature = "testing")]
-    Heal,
-    #[cfg(feature = "testing")]
-    Pending(Done<Pending>),
-}
-
-/// What waits in the broker.
-#[cfg(feature = "testing")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pending {
-    /// Reliable events that a connected durable has not settled, those included that wait for their next attempt.
-    pub(crate) owed: usize,
-    /// Messages in the queues towards nodes.
-    pub(crate) queued: usize,
-}
-
-/// Something on its way to a node's inbox.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    app: Arc<str>,
-    to: Arc<str>,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    Event(Envelope),
-    Request(Envelope),
-    Reply(Reply),
-    Announcement(Bytes),
-}
 
 /// Everything that nodes of one process share.
 pub(super) struct Broker {
@@ -175,29 +29,6 @@ pub(super) struct Broker {
     back: mpsc::WeakSender<Command>,
     apps: FxHashMap<Arc<str>, App>,
     faults: Faults,
-}
-
-struct App {
-    nodes: BTreeMap<Arc<str>, Node>,
-    stream: Stream,
-    durables: BTreeMap<Arc<str>, DurableState>,
-    /// What happens at a time: leases that end, messages that come due.
-    timers: BTreeSet<(Instant, Arc<str>, u64, Timer)>,
-    dead: BTreeMap<u64, (Instant, DeadLetter)>,
-    dead_ids: FxHashMap<MessageId, u64>,
-    next_dead: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    LeaseEnds,
-    ComesDue,
-}
-
-struct Node {
-    incarnation: u64,
-    inbox: InboxSenders,
-    events: Vec<Arc<str>>,
 }
 
 impl Broker {
@@ -294,11 +125,11 @@ impl Broker {
                 }
                 let _ = done.send(());
             }
-            Command::Settle { from, durable, sequence, settlement } => {
+            Command::Settle { from, durable, sequence, deliveries, settlement } => {
                 if self.faults.decide(Traffic::Acknowledgement, "", &from.node, "") == Fate::Lose {
                     return;
                 }
-                self.app(&from.app).settle(&durable, sequence, settlement);
+                self.app(&from.app).settle(&durable, sequence, deliveries, settlement);
                 self.pump(&from.app, Some(&durable));
             }
             Command::Bury { from, letter, done } => {
@@ -527,280 +358,5 @@ impl Broker {
                 app.dead_ids.remove(&letter.id);
             }
         }
-    }
-}
-
-fn parcel(app: &Arc<str>, to: &Arc<str>, content: Content) -> Parcel {
-    Parcel { app: app.clone(), to: to.clone(), content }
-}
-
-impl Parcel {
-    /// A second copy, for what can be doubled.
-    fn twin(&self) -> Option<Self> {
-        let content = match &self.content {
-            Content::Event(envelope) => Content::Event(envelope.clone()),
-            Content::Request(envelope) => Content::Request(envelope.clone()),
-            Content::Announcement(announcement) => Content::Announcement(announcement.clone()),
-            Content::Reply(Reply { token, result: Ok(payload) }) => {
-                Content::Reply(Reply::new(*token, Ok(payload.clone())))
-            }
-            Content::Reply(_) => return None,
-        };
-        Some(Self { app: self.app.clone(), to: self.to.clone(), content })
-    }
-}
-
-impl App {
-    fn new() -> Self {
-        Self {
-            nodes: BTreeMap::new(),
-            stream: Stream::new(),
-            durables: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            dead: BTreeMap::new(),
-            dead_ids: FxHashMap::default(),
-            next_dead: 0,
-        }
-    }
-
-    fn join(&mut self, node: Registration, commands: &mpsc::Sender<Command>) -> (Inbox, Vec<Box<dyn Consumer>>) {
-        let (senders, inbox) = Inbox::new(node.queue);
-        let from = From { app: node.app.clone(), node: node.node.clone(), incarnation: node.incarnation };
-        let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
-        for spec in node.durables {
-            let name = spec.name.clone();
-            let head = self.stream.head();
-            let state = self.durables.entry(name.clone()).or_insert_with(|| DurableState::new(spec.clone(), head));
-            let unwanted = state.subscribe(spec, head);
-            let owed: Vec<_> = self
-                .stream
-                .from(0)
-                .filter(|(sequence, stored)| unwanted.contains(&stored.name) && state.owes(*sequence))
-                .map(|(sequence, _)| sequence)
-                .collect();
-            let (sender, receiver) = mpsc::channel(2 * CREDIT);
-            state.connect(Member { node: node.node.clone(), incarnation: node.incarnation, sender, credit: 0 });
-            for sequence in owed {
-                state.acknowledge(sequence);
-                self.stream.settle(sequence);
-            }
-            consumers.push(Box::new(InProcessConsumer {
-                from: from.clone(),
-                durable: name,
-                commands: commands.clone(),
-                receiver,
-                asked: 0,
-            }));
-        }
-        self.nodes.insert(node.node, Node { incarnation: node.incarnation, inbox: senders, events: node.events });
-        (inbox, consumers)
-    }
-
-    fn leave(&mut self, from: &From, for_good: bool) {
-        if self.nodes.get(&from.node).is_some_and(|node| node.incarnation == from.incarnation) {
-            self.nodes.remove(&from.node);
-        }
-        let now = Instant::now();
-        let mut own = Vec::new();
-        for (name, durable) in &mut self.durables {
-            let member = durable.is_member(&from.node);
-            durable.disconnect(&from.node, from.incarnation, now);
-            if for_good && member && !durable.spec.shared {
-                own.push(name.clone());
-            }
-        }
-        for name in own {
-            self.forget(&name);
-        }
-    }
-
-    /// Gives a durable up, with everything that it still owes.
-    fn forget(&mut self, name: &Arc<str>) {
-        let Some(durable) = self.durables.remove(name) else { return };
-        let owed: Vec<_> = self
-            .stream
-            .from(0)
-            .filter(|(sequence, stored)| durable.wants(&stored.name, *sequence) && durable.owes(*sequence))
-            .map(|(sequence, _)| sequence)
-            .collect();
-        for sequence in owed {
-            self.stream.settle(sequence);
-        }
-    }
-
-    fn settle(&mut self, name: &Arc<str>, sequence: u64, settlement: Settlement) {
-        let Some(durable) = self.durables.get_mut(name) else { return };
-        let now = Instant::now();
-        match settlement {
-            Settlement::Acknowledge => {
-                if durable.acknowledge(sequence) {
-                    self.stream.settle(sequence);
-                }
-            }
-            Settlement::Progress => {
-                let ends = now + durable.spec.ack_wait;
-                if let Some(open) = durable.open.get_mut(&sequence) {
-                    open.lease_ends = ends;
-                    self.timers.insert((ends, name.clone(), sequence, Timer::LeaseEnds));
-                }
-            }
-            Settlement::GiveBack(delay) => {
-                if durable.take_back(sequence) {
-                    self.timers.insert((now + delay, name.clone(), sequence, Timer::ComesDue));
-                }
-            }
-        }
-    }
-
-    fn expire_stream(&mut self, settings: &Settings, now: Instant) {
-        while let Some((sequence, stored)) = self.stream.expire(now, settings) {
-            for durable in self.durables.values_mut() {
-                durable.lose(sequence, &stored.name);
-            }
-        }
-    }
-
-    /// Answers a request that could not be delivered, in the name of the node that it was for.
-    fn refuse(&self, envelope: &Envelope, kind: ErrorKind, text: &str) {
-        let (Some(request), Some(asker)) = (&envelope.request, self.nodes.get(&envelope.source)) else { return };
-        drop(asker.inbox.replies.try_send(Reply::new(request.token, Err(Error::not_started(kind, text)))));
-    }
-
-    fn bury(&mut self, letter: DeadLetter) {
-        if self.dead_ids.contains_key(&letter.id) {
-            return;
-        }
-        self.dead_ids.insert(letter.id, self.next_dead);
-        self.dead.insert(self.next_dead, (Instant::now(), letter));
-        self.next_dead += 1;
-    }
-
-    fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> Vec<DeadLetter> {
-        let start = after.and_then(|id| self.dead_ids.get(&id)).map_or(0, |order| order + 1);
-        self.dead.range(start..).take(limit).map(|(_, (_, letter))| letter.clone()).collect()
-    }
-
-    fn delete_dead(&mut self, id: MessageId) -> bool {
-        self.dead_ids.remove(&id).is_some_and(|order| self.dead.remove(&order).is_some())
-    }
-
-    /// What waits for the durables that this node consumes.
-    fn backlog(&self, node: &str, incarnation: u64) -> usize {
-        let own = self.durables.values().filter(|durable| durable.serves(node, incarnation));
-        own.map(|durable| durable.backlog(&self.stream)).sum()
-    }
-
-    #[cfg(feature = "testing")]
-    fn pending(&self) -> Pending {
-        let queued = |node: &Node| {
-            let inbox = &node.inbox;
-            let used = |capacity: usize, max: usize| max - capacity;
-            used(inbox.events.capacity(), inbox.events.max_capacity())
-                + used(inbox.requests.capacity(), inbox.requests.max_capacity())
-                + used(inbox.replies.capacity(), inbox.replies.max_capacity())
-        };
-        let connected = self.durables.values().filter(|durable| durable.has_members());
-        Pending {
-            owed: connected.map(|durable| durable.backlog(&self.stream)).sum(),
-            queued: self.nodes.values().filter(|node| !node.inbox.events.is_closed()).map(queued).sum(),
-        }
-    }
-}
-
-/// Gives a delivery to the node that asked for it, as its fate wants.
-fn hand_over(app: &Arc<str>, durable: &Arc<str>, due: Due, fate: Fate, back: &mpsc::Sender<Command>) {
-    let make = || {
-        let messages = frame::decode_messages(&due.frame).map_err(|error| (due.frame.clone(), error));
-        let settle = SettleInProcess {
-            from: From { app: app.clone(), node: due.node.clone(), incarnation: due.incarnation },
-            durable: durable.clone(),
-            sequence: due.sequence,
-            commands: back.clone(),
-        };
-        Consumed::Delivery(Delivery::new(due.sequence, due.deliveries, messages, Arc::new(settle)))
-    };
-    match fate {
-        // The consumer's queue holds what it asked for; if the node died meanwhile, the lease ends.
-        Fate::Pass => drop(due.sender.try_send(make())),
-        Fate::Lose => {}
-        Fate::Double => {
-            drop(due.sender.try_send(make()));
-            drop(due.sender.try_send(make()));
-        }
-        Fate::Delay(delay) => {
-            let (delivery, sender) = (make(), due.sender.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(delay).await;
-                drop(sender.send(delivery).await);
-            });
-        }
-    }
-}
-
-/// The deliveries of one durable to one node.
-struct InProcessConsumer {
-    from: From,
-    durable: Arc<str>,
-    commands: mpsc::Sender<Command>,
-    receiver: mpsc::Receiver<Consumed>,
-    /// Deliveries asked for and not received.
-    asked: usize,
-}
-
-impl Consumer for InProcessConsumer {
-    fn next(&mut self, more: bool) -> BoxFuture<'_, Option<Consumed>> {
-        Box::pin(async move {
-            if more && self.asked <= CREDIT / 2 {
-                let credit = CREDIT - self.asked;
-                // Counted when there is certainly room for the command: a dropped future asks again.
-                if let Ok(place) = self.commands.reserve().await {
-                    self.asked = CREDIT;
-                    place.send(Command::Pull { from: self.from.clone(), durable: self.durable.clone(), credit });
-                }
-            }
-            let consumed = self.receiver.recv().await;
-            if let Some(Consumed::Delivery(_)) = consumed {
-                self.asked = self.asked.saturating_sub(1);
-            }
-            consumed
-        })
-    }
-
-    fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
-        Box::pin(async move {
-            let (from, durable) = (self.from.clone(), self.durable.clone());
-            drop(super::ask(&self.commands, |done| Command::Unsubscribe { from, durable, done }).await);
-            let mut rest = Vec::new();
-            while let Ok(consumed) = self.receiver.try_recv() {
-                if let Consumed::Delivery(delivery) = consumed {
-                    rest.push(delivery);
-                }
-            }
-            rest
-        })
-    }
-}
-
-/// Settles one delivery.
-struct SettleInProcess {
-    from: From,
-    durable: Arc<str>,
-    sequence: u64,
-    commands: mpsc::Sender<Command>,
-}
-
-impl std::fmt::Debug for SettleInProcess {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SettleInProcess({}, {})", self.durable, self.sequence)
-    }
-}
-
-impl Settle for SettleInProcess {
-    fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let (from, durable, sequence) = (self.from.clone(), self.durable.clone(), self.sequence);
-            let command = Command::Settle { from, durable, sequence, settlement };
-            self.commands.send(command).await.map_err(|_| super::gone())
-        })
     }
 }

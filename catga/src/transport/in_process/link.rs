@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Settings, ask,
-    broker::{Command, From},
+    command::{Command, From},
     gone,
 };
 use crate::{

@@ -4,7 +4,10 @@
 //! [`store`](super::Link::store) returns, and each durable keeps its place while its node is away. What it cannot do is
 //! survive the process.
 
+mod app;
 mod broker;
+mod command;
+mod consumer;
 mod durable;
 mod faults;
 mod link;
@@ -18,14 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "testing")]
 pub use self::faults::Traffic;
+use self::{broker::Broker, command::Command, link::InProcessLink};
 #[cfg(feature = "testing")]
 pub(crate) use self::{
-    broker::Pending,
+    command::Pending,
     faults::{Action, Rule},
-};
-use self::{
-    broker::{Broker, Command},
-    link::InProcessLink,
 };
 use super::{Capabilities, Joined, Registration, Transport};
 use crate::error::{Error, ErrorKind};
@@ -35,7 +35,7 @@ const COMMANDS: usize = 4_096;
 
 /// A broker for nodes in one process; every clone is the same broker.
 ///
-/// ```
+/// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), catga::Error> {
 /// use catga::{Mediator, transport::InProcess};

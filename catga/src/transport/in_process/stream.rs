@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use super::Settings;
 
+/// The most identities that are remembered: 48 MB. At more than 8,000 stores a second the window gets shorter.
+const MAX_SEEN: usize = 1_000_000;
+
 /// The stream of one application.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -40,7 +43,7 @@ impl Stream {
     /// Says whether this identity is new within the window, and remembers it.
     pub(super) fn admit(&mut self, identity: u128, now: Instant, settings: &Settings) -> bool {
         while let Some((at, id)) = self.seen_at.front().copied()
-            && now.duration_since(at) >= settings.duplicate_window
+            && (now.duration_since(at) >= settings.duplicate_window || self.seen_at.len() >= MAX_SEEN)
         {
             self.seen.remove(&id);
             self.seen_at.pop_front();

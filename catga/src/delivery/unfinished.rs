@@ -1,0 +1,153 @@
+//! What becomes of a reliable event that a handler did not finish: it is stored again, alone, or becomes a dead letter.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+
+use super::{durable::DurableTask, observe::Occurrence, work::Work};
+use crate::{
+    dead_letter::{DeadContent, DeadLetter},
+    envelope::{Envelope, RetryPart},
+    error::{Error, Failure},
+    id::{MessageId, now_millis},
+    middleware::run::{Cause, RunError},
+};
+
+/// How long the task waits before it stores again what the store did not take.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// What a dead letter says beside where and when.
+pub(super) struct Grave {
+    pub(super) handler: Option<Arc<str>>,
+    pub(super) attempts: u32,
+    pub(super) replays: u32,
+    pub(super) failure: Failure,
+    pub(super) content: DeadContent,
+}
+
+impl DurableTask {
+    /// Decides what becomes of a message that a handler failed.
+    pub(super) fn fail(&mut self, sequence: u64, mut work: Work, error: RunError) {
+        let policy = work.handler.retry;
+        if error.repeats_event() && work.attempt < policy.attempts {
+            let delay = policy.jittered(work.attempt);
+            tracing::debug!(
+                target: "catga::delivery", handler = %work.handler.name, id = %work.envelope.id, attempt = work.attempt,
+                failure = %error.failure, ?delay, "a handler failed and will run again"
+            );
+            self.node.counters.retries(1);
+            work.attempt += 1;
+            // What a run emitted in part, or did before its time-out, its repeat may emit again.
+            work.repeat |= matches!(error.cause, Cause::NotEmitted | Cause::TimedOut);
+            self.store_again(sequence, work, delay);
+        } else {
+            self.bury(sequence, work, error.failure);
+        }
+    }
+
+    /// Stores a message alone for this durable, with the one handler that remains.
+    pub(super) fn store_again(&mut self, sequence: u64, work: Work, delay: Duration) {
+        let mut envelope = Envelope::clone(&work.envelope);
+        let handlers = vec![(work.handler.name.to_string(), work.attempt)];
+        envelope.retry = Some(RetryPart { handlers, replays: replays(&work.envelope) });
+        envelope.repeat |= work.repeat;
+        let identity = MessageId::derived(&[
+            b"retry",
+            &envelope.id.as_u128().to_le_bytes(),
+            self.spec.name.as_bytes(),
+            work.handler.name.as_bytes(),
+            &work.attempt.to_le_bytes(),
+            &replays(&work.envelope).to_le_bytes(),
+            &sequence.to_le_bytes(),
+        ]);
+        let (node, durable) = (self.node.clone(), self.spec.name.clone());
+        self.store(sequence, move || {
+            let (node, durable, envelope) = (node.clone(), durable.clone(), envelope.clone());
+            Box::pin(async move { node.link.store_for(&durable, envelope, identity, delay).await })
+        });
+    }
+
+    /// Makes a message a dead letter of one handler.
+    pub(super) fn bury(&mut self, sequence: u64, work: Work, failure: Failure) {
+        let mut envelope = Envelope::clone(&work.envelope);
+        let replays = envelope.retry.take().map_or(0, |retry| retry.replays);
+        let (name, id, attempts) = (envelope.name.clone(), envelope.id, work.attempt);
+        let handler = work.handler.name.clone();
+        tracing::error!(
+            target: "catga::delivery", %handler, message = %name, %id, attempts, %failure,
+            "a handler gave up a reliable event: it becomes a dead letter"
+        );
+        self.node.observe(&name, id, || Occurrence::DeadLettered { handler: Some(handler.clone()), attempts });
+        let content = DeadContent::Message(Box::new(envelope));
+        let identity = id.as_u128();
+        self.store_dead(sequence, identity, Grave { handler: Some(handler), attempts, replays, failure, content });
+    }
+
+    /// A retry for a handler that this node no longer has is not lost: it waits among the dead letters.
+    pub(super) fn bury_for_the_missing(&mut self, sequence: u64, envelope: &Arc<Envelope>) {
+        let Some(retry) = &envelope.retry else { return };
+        for (name, attempt) in &retry.handlers {
+            if !self.has_handler(&envelope.name, name) {
+                tracing::error!(
+                    target: "catga::delivery", handler = %name, message = %envelope.name, id = %envelope.id,
+                    "a reliable event waits for a handler that this node does not have: it becomes a dead letter"
+                );
+                let failure = Failure::new("no_handler", format!("this node has no handler `{name}`"));
+                let message = Envelope { retry: None, ..Envelope::clone(envelope) };
+                let grave = Grave {
+                    handler: Some(name.as_str().into()),
+                    attempts: attempt.saturating_sub(1),
+                    replays: retry.replays,
+                    failure,
+                    content: DeadContent::Message(Box::new(message)),
+                };
+                self.store_dead(sequence, envelope.id.as_u128(), grave);
+            }
+        }
+    }
+
+    pub(super) fn store_dead(&mut self, sequence: u64, about: u128, grave: Grave) {
+        let Grave { handler, attempts, replays, failure, content } = grave;
+        let name = handler.as_deref().unwrap_or("");
+        let (about, count) = (about.to_le_bytes(), replays.to_le_bytes());
+        let letter = DeadLetter {
+            id: MessageId::derived(&[b"dead", &about, self.spec.name.as_bytes(), name.as_bytes(), &count]),
+            durable: self.spec.name.clone(),
+            handler,
+            attempts,
+            replays,
+            failure,
+            node: self.node.id.clone(),
+            time_ms: now_millis(),
+            content,
+        };
+        self.node.counters.dead_letters(1);
+        let node = self.node.clone();
+        self.store(sequence, move || {
+            let (node, letter) = (node.clone(), letter.clone());
+            Box::pin(async move { node.link.bury(letter).await })
+        });
+    }
+
+    /// Stores until the store confirms; the delivery is not settled before.
+    pub(super) fn store(
+        &mut self,
+        sequence: u64,
+        attempt: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + 'static,
+    ) {
+        if let Some(open) = self.open.get_mut(&sequence) {
+            open.left += 1;
+        }
+        self.stores.push(Box::pin(async move {
+            while let Err(error) = attempt().await {
+                tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
+                tokio::time::sleep(STORE_AGAIN).await;
+            }
+            sequence
+        }));
+    }
+}
+
+/// How often a message was replayed after it had become a dead letter.
+fn replays(envelope: &Envelope) -> u32 {
+    envelope.retry.as_ref().map_or(0, |retry| retry.replays)
+}

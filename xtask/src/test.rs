@@ -1,0 +1,33 @@
+//! Everything that must hold before a change is kept, the cheapest first.
+
+use crate::shell::{Result, cargo, root, step};
+
+pub(crate) fn run() -> Result {
+    step("formatting", &mut cargo("fmt --all --check"))?;
+    // Clippy is the compiler with more lints: each set of features compiles, and without a warning.
+    step("no feature", &mut cargo("clippy -p catga --no-default-features -- -D warnings"))?;
+    for feature in features()? {
+        let arguments = format!("clippy -p catga --no-default-features --features {feature} -- -D warnings");
+        step(&format!("feature `{feature}` alone"), &mut cargo(&arguments))?;
+    }
+    // All targets: benchmarks, too, compile without a warning.
+    step("lints", &mut cargo("clippy --workspace --all-targets --all-features -- -D warnings"))?;
+    let mut documentation = cargo("doc --workspace --all-features --no-deps --document-private-items");
+    // Private items are there to follow links between them; that a public text links to one is not what this looks for.
+    step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
+    step("tests", &mut cargo("test --workspace --all-features"))
+}
+
+/// The features of the runtime crate, as its manifest lists them, so that a new one is not forgotten.
+fn features() -> Result<Vec<String>> {
+    let manifest = root().join("catga/Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let section =
+        text.lines().skip_while(|line| *line != "[features]").skip(1).take_while(|line| !line.starts_with('['));
+    let names = section.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim().to_owned());
+    let names: Vec<_> = names.filter(|name| !name.starts_with('#') && name != "default").collect();
+    match names.is_empty() {
+        true => Err("no features were found in catga/Cargo.toml".to_owned()),
+        false => Ok(names),
+    }
+}
