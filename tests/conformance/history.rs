@@ -3,7 +3,11 @@
 //! Every message of the suite carries a number of its own. A history is plain data, so that a check can be shown a
 //! history that no transport should give.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use catga::{ErrorKind, MessageId, Outcome, transport::Settlement};
 
@@ -42,8 +46,12 @@ pub struct Run {
     /// The text of the message, and that of its header.
     pub text: String,
     pub header: String,
+    /// Only a newer version of a message type has it.
+    pub note: Option<String>,
     /// For what a handler emitted: its message and the number of its run.
     pub emitted_by: Option<(Number, u32)>,
+    /// Whether the run emits an echo if it succeeds.
+    pub emits: bool,
 }
 
 /// A message on its way, as the transport sees it.
@@ -109,6 +117,9 @@ pub enum What {
         number: Number,
         message: &'static str,
         reliable: bool,
+        /// Nothing in it slows its handlers down or makes them fail.
+        healthy: bool,
+        note: Option<String>,
     },
     Published {
         number: Number,
@@ -132,17 +143,25 @@ pub enum What {
     StoredFor {
         durable: String,
         parcel: Parcel,
-        delay: Duration,
     },
     Buried(Letter),
     Replayed {
         letter: MessageId,
     },
+    /// The dead letters that a node was shown.
+    Listed(Vec<Letter>),
     Delivered {
         durable: String,
         shared: bool,
         sequence: u64,
         deliveries: u32,
+        parcels: Vec<Parcel>,
+    },
+    /// A delivery reached the node: the same as the last, unless something stands between the node and its transport.
+    Received {
+        durable: String,
+        sequence: u64,
+        messages: usize,
         parcels: Vec<Parcel>,
     },
     Settled {
@@ -158,7 +177,10 @@ pub enum What {
     Started(Run),
     /// What a handler is for: it stays when its node is killed.
     Effect(Run),
-    Failed(Run),
+    Failed {
+        run: Run,
+        permanent: bool,
+    },
 
     /// What the node knows of the cluster.
     View {
@@ -229,14 +251,33 @@ impl History {
         })
     }
 
+    /// Whether something was done to the nodes or between them.
+    pub fn disturbed(&self) -> bool {
+        self.0.iter().any(|entry| matches!(entry.what, What::Killed | What::Fault(_) | What::Shutdown { .. }))
+    }
+
+    /// Whether a node crashed, or seemed to others to have crashed.
+    pub fn crashed(&self) -> bool {
+        self.0.iter().any(|entry| matches!(entry.what, What::Killed | What::Fault(Fault::Cut)))
+    }
+
+    /// What callers asked for, by number; whether it was a command.
+    pub fn asked(&self) -> BTreeMap<Number, bool> {
+        let asked = self.0.iter().filter_map(|entry| match entry.what {
+            What::Asked { number, command, .. } => Some((number, command)),
+            _ => None,
+        });
+        asked.collect()
+    }
+
     /// The kills, by node.
     pub fn kills(&self) -> impl Iterator<Item = (usize, &Entry)> {
         self.iter().filter(|(_, entry)| matches!(entry.what, What::Killed))
     }
 
-    /// What a node handles and by what it is bound, as of its last start.
+    /// What a node handles and by what it is bound; no scenario changes that at a restart.
     pub fn node(&self, node: &str) -> Option<(&[HandlerSpec], &Bounds)> {
-        self.0.iter().rev().filter(|entry| *entry.node == *node).find_map(|entry| match &entry.what {
+        self.0.iter().filter(|entry| *entry.node == *node).find_map(|entry| match &entry.what {
             What::Joined { handlers, limits } => Some((&handlers[..], limits)),
             _ => None,
         })

@@ -13,3 +13,4 @@ mod journal;
 mod messages;
 mod scenarios;
 mod suite;
+mod versions;

@@ -182,17 +182,7 @@ impl World {
         emitted_by: Option<(Number, u32)>,
     ) -> Result<(), Failure> {
         let attempt = ctx.attempt();
-        let run = Run {
-            handler: ctx.handler().to_owned(),
-            number,
-            attempt,
-            id: ctx.id(),
-            correlation: ctx.correlation(),
-            causation: ctx.causation(),
-            text,
-            header: ctx.headers().get(HEADER).unwrap_or_default().to_owned(),
-            emitted_by,
-        };
+        let run = Run { emitted_by, emits: plan.emits, ..self.run_of(ctx, number, text) };
         self.journal.record(ctx.node(), What::Started(run.clone()));
         if plan.emits {
             let number = echo_number(number, attempt);
@@ -203,14 +193,47 @@ impl World {
             std::future::pending::<()>().await;
         }
         if attempt <= plan.fails && !self.mended.load(Ordering::SeqCst) {
-            self.journal.record(ctx.node(), What::Failed(run));
-            assert!(!plan.panics, "by plan");
+            self.journal.record(ctx.node(), What::Failed { run, permanent: plan.permanent });
+            if plan.panics {
+                // As a panic, but without its report on the screen.
+                std::panic::resume_unwind(Box::new("by plan"));
+            }
             let failure = Failure::new("planned", "by plan");
             return Err(if plan.permanent { failure.permanent() } else { failure });
         }
-        self.journal.record(ctx.node(), What::Effect(run));
+        self.effect(ctx, run);
         work(plan.after_ms).await;
         Ok(())
+    }
+}
+
+impl World {
+    fn run_of(&self, ctx: &Context, number: Number, text: String) -> Run {
+        Run {
+            handler: ctx.handler().to_owned(),
+            number,
+            attempt: ctx.attempt(),
+            id: ctx.id(),
+            correlation: ctx.correlation(),
+            causation: ctx.causation(),
+            text,
+            header: ctx.headers().get(HEADER).unwrap_or_default().to_owned(),
+            note: None,
+            emitted_by: None,
+            emits: false,
+        }
+    }
+
+    /// Writes down that a run begins.
+    pub fn begin(&self, ctx: &Context, number: Number, text: String) -> Run {
+        let run = self.run_of(ctx, number, text);
+        self.journal.record(ctx.node(), What::Started(run.clone()));
+        run
+    }
+
+    /// Writes down that a run took effect.
+    pub fn effect(&self, ctx: &Context, run: Run) {
+        self.journal.record(ctx.node(), What::Effect(run));
     }
 }
 

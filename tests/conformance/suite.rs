@@ -38,7 +38,7 @@ macro_rules! scenario {
     };
 }
 
-async fn run(scenario: &Scenario, subject: Arc<dyn Subject>, breakage: Breakage) -> History {
+async fn run(scenario: &Scenario, subject: Arc<dyn Subject>, breakage: Option<Breakage>) -> History {
     let bench = Bench::new(subject, breakage);
     (scenario.drive)(&bench).await;
     bench.finish()
@@ -46,7 +46,7 @@ async fn run(scenario: &Scenario, subject: Arc<dyn Subject>, breakage: Breakage)
 
 /// Runs a scenario on a sound transport: its history must have every property.
 pub async fn conforms(scenario: &Scenario, subject: Arc<dyn Subject>) {
-    let history = run(scenario, subject, crate::broken::sound).await;
+    let history = run(scenario, subject, None).await;
     for property in Property::ALL {
         if let Err(Violation(text)) = property.check(&history) {
             panic!("{} breaks {property:?}: {text}", scenario.name);
@@ -60,7 +60,7 @@ pub async fn conforms(scenario: &Scenario, subject: Arc<dyn Subject>) {
 pub async fn rejects(breakage: Breakage, broken: &[Property]) {
     let mut found: BTreeMap<Property, String> = BTreeMap::new();
     for scenario in scenarios::all() {
-        let history = run(&scenario, InProcessSubject::new(), breakage).await;
+        let history = run(&scenario, InProcessSubject::new(), Some(breakage)).await;
         for property in scenario.provokes {
             if let Err(Violation(text)) = property.check(&history) {
                 found.entry(*property).or_insert(format!("{}: {text}", scenario.name));

@@ -26,15 +26,27 @@ pub struct Place {
 
 /// Sees what passes between a node and its transport; by default passes it on as it is.
 pub trait Hooks: Send + Sync + 'static {
-    fn joined(&self, _: &Registration) {}
-
     /// Reliable events before they are stored; of what is removed, the caller is told that it was.
     fn storing(&self, _node: &str, _: &mut Vec<Envelope>) {}
 
     /// A message before it is stored for one durable.
-    fn storing_for(&self, _node: &str, _durable: &str, _: &mut Envelope, _delay: Duration) {}
+    fn storing_for(&self, _node: &str, _durable: &str, _: &mut Envelope, _: &mut Duration) {}
 
-    fn burying(&self, _node: &str, _: &DeadLetter) {}
+    /// A dead letter before it is stored.
+    fn burying(&self, _node: &str, _: &mut DeadLetter) {}
+
+    /// Requests before they leave.
+    fn requesting(&self, _node: &str, _to: &str, _: &mut Vec<Envelope>) {}
+
+    /// What a node says of itself; `false` keeps it from the others.
+    fn announcing(&self, _node: &str) -> bool {
+        true
+    }
+
+    /// Whether a consumer asks its transport for more.
+    fn asking(&self, _: &Place, more: bool) -> bool {
+        more
+    }
 
     /// Replies before they leave.
     fn replying(&self, _node: &str, _to: &str, _: &mut Vec<Reply>) {}
@@ -53,8 +65,6 @@ pub trait Hooks: Send + Sync + 'static {
     fn settling(&self, _: &Place, _sequence: u64, _: Settlement) -> bool {
         true
     }
-
-    fn left(&self, _node: &str, _for_good: bool) {}
 }
 
 /// A transport with hooks around it.
@@ -91,7 +101,6 @@ impl<H: Hooks> Transport for Hooked<H> {
     fn join(&self, registration: Registration) -> BoxFuture<'_, Result<Joined, Error>> {
         Box::pin(async move {
             let mut joined = self.inner.join(registration.clone()).await?;
-            self.hooks.joined(&registration);
             let node = registration.node;
             let link = HookedLink { inner: joined.link, hooks: self.hooks.clone(), node: node.clone() };
             let places = registration.durables.into_iter().map(|durable| Place {
@@ -132,13 +141,14 @@ impl<H: Hooks> Link for HookedLink<H> {
         durable: &'a str,
         mut message: Envelope,
         identity: MessageId,
-        delay: Duration,
+        mut delay: Duration,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.hooks.storing_for(&self.node, durable, &mut message, delay);
+        self.hooks.storing_for(&self.node, durable, &mut message, &mut delay);
         self.inner.store_for(durable, message, identity, delay)
     }
 
-    fn request<'a>(&'a self, node: &'a str, batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>> {
+    fn request<'a>(&'a self, node: &'a str, mut batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>> {
+        self.hooks.requesting(&self.node, node, &mut batch);
         self.inner.request(node, batch)
     }
 
@@ -148,11 +158,14 @@ impl<H: Hooks> Link for HookedLink<H> {
     }
 
     fn announce(&self, announcement: bytes::Bytes) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.announce(announcement)
+        match self.hooks.announcing(&self.node) {
+            true => self.inner.announce(announcement),
+            false => Box::pin(async { Ok(()) }),
+        }
     }
 
-    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
-        self.hooks.burying(&self.node, &letter);
+    fn bury(&self, mut letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
+        self.hooks.burying(&self.node, &mut letter);
         self.inner.bury(letter)
     }
 
@@ -173,10 +186,6 @@ impl<H: Hooks> Link for HookedLink<H> {
     }
 
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let left = self.inner.leave(for_good).await;
-            self.hooks.left(&self.node, for_good);
-            left
-        })
+        self.inner.leave(for_good)
     }
 }

@@ -58,7 +58,7 @@ impl<H: Hooks> Consumer for HookedConsumer<H> {
                 let delivery = tokio::select! {
                     biased;
                     Some(delivery) = extra => return Some(Consumed::Delivery(delivery)),
-                    consumed = self.inner.next(more) => match consumed {
+                    consumed = self.inner.next(self.hooks.asking(&self.place, more)) => match consumed {
                         Some(Consumed::Delivery(delivery)) => delivery,
                         other => return other,
                     },

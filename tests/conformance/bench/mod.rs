@@ -13,13 +13,16 @@ use std::{
     time::Duration,
 };
 
-use catga::{Error, Event, Headers, Limits, Mediator, MessageId, PublishOptions, transport::Transport};
+use catga::{
+    Error, Event, Headers, Limits, Mediator, MessageId, PublishOptions,
+    transport::{DeadLetter, Transport},
+};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use self::{
     hooked::{Hooked, Shared},
-    recorder::Recorder,
+    recorder::{NodeSide, StoreSide, letter},
     subject::Subject,
 };
 use crate::{
@@ -29,6 +32,11 @@ use crate::{
     messages::{Fact, HEADER, Plan, Role, Rumour, World, text_of},
 };
 
+/// The limits of a node: those of a program, but for what a lost sign costs.
+pub fn limits() -> Limits {
+    Limits { ack_wait: Duration::from_secs(3), ..Limits::default() }
+}
+
 /// Nodes, load and faults on one subject.
 pub struct Bench {
     pub subject: Arc<dyn Subject>,
@@ -36,20 +44,37 @@ pub struct Bench {
     pub world: World,
     /// The subject's transport, recorded, and broken if that is wanted.
     transport: Arc<dyn Transport>,
-    nodes: Mutex<BTreeMap<String, Mediator>>,
+    nodes: Mutex<BTreeMap<String, Member>>,
+    /// Whether the transport is to be trusted to come to rest.
+    sound: bool,
 }
 
+/// A node that was started.
+struct Member {
+    mediator: Mediator,
+    /// Neither killed nor shut down.
+    live: bool,
+}
+
+/// How long the suite waits for a broken transport to come to rest, which it may never do.
+const PATIENCE_WITH_BROKEN: Duration = Duration::from_secs(20);
+
 impl Bench {
-    pub fn new(subject: Arc<dyn Subject>, breakage: Breakage) -> Self {
+    pub fn new(subject: Arc<dyn Subject>, breakage: Option<Breakage>) -> Self {
         let journal = Journal::new();
-        let recorded = Hooked::around(subject.transport(), Recorder(journal.clone()));
+        let store = Hooked::around(subject.transport(), StoreSide(journal.clone()));
+        let (stored, sound) = match breakage {
+            Some(breakage) => (breakage(store), false),
+            None => (store, true),
+        };
+        let transport = Hooked::around(stored, NodeSide(journal.clone()));
         let world = World { journal: journal.clone(), mended: Arc::default() };
-        Self { subject, journal, world, transport: breakage(recorded), nodes: Mutex::default() }
+        Self { subject, journal, world, transport, nodes: Mutex::default(), sound }
     }
 
     /// Starts a node with these handlers.
     pub async fn start(&self, id: &str, roles: &[Role]) -> Mediator {
-        self.start_with(id, roles, Limits::default()).await
+        self.start_with(id, roles, limits()).await
     }
 
     pub async fn start_with(&self, id: &str, roles: &[Role], limits: Limits) -> Mediator {
@@ -67,26 +92,47 @@ impl Bench {
         };
         let handlers = roles.iter().map(|role| role.spec.clone()).collect();
         self.journal.record(id, What::Joined { handlers, limits });
-        self.nodes.lock().unwrap().insert(id.to_owned(), node.clone());
+        self.nodes.lock().unwrap().insert(id.to_owned(), Member { mediator: node.clone(), live: true });
         node
     }
 
     /// A node that was started.
     pub fn node(&self, id: &str) -> Mediator {
-        self.nodes.lock().unwrap()[id].clone()
+        self.nodes.lock().unwrap()[id].mediator.clone()
     }
 
     /// Ends a node as `kill -9` ends a process.
     pub fn kill(&self, id: &str) {
         assert!(self.node(id).kill());
+        self.bury(id);
         self.journal.record(id, What::Killed);
     }
 
     pub async fn shut_down(&self, id: &str, for_good: bool) {
         let (node, start) = (self.node(id), Instant::now());
+        self.bury(id);
         let result = if for_good { node.leave_for_good().await } else { node.shutdown().await };
         let failed = result.err().map(|error| error.kind());
         self.journal.record(id, What::Shutdown { took: start.elapsed(), for_good, failed });
+    }
+
+    fn bury(&self, id: &str) {
+        if let Some(member) = self.nodes.lock().unwrap().get_mut(id) {
+            member.live = false;
+        }
+    }
+
+    /// Writes down what every living node knows of the cluster, each second for some time.
+    pub async fn watch(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            for (id, member) in self.nodes.lock().unwrap().iter().filter(|(_, member)| member.live) {
+                let known = member.mediator.cluster().nodes().into_iter();
+                let online = known.filter(|node| node.online).map(|node| node.id).collect();
+                self.journal.record(id, What::View { online });
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Puts a fault in force; `node` matters for a cut only.
@@ -108,7 +154,8 @@ impl Bench {
 
     /// Publishes a reliable event.
     pub async fn publish(&self, node: &str, number: Number, plan: Plan) -> Result<(), Error> {
-        self.publish_event(node, number, Fact { number, text: text_of(number), plan }).await
+        let healthy = plan == Plan::default();
+        self.publish_event(node, number, healthy, None, Fact { number, text: text_of(number), plan }).await
     }
 
     /// Publishes reliable events at the same time, so that they share deliveries.
@@ -118,15 +165,24 @@ impl Bench {
 
     /// Publishes an event of QoS 0.
     pub async fn gossip(&self, node: &str, number: Number, plan: Plan) {
-        self.publish_event(node, number, Rumour { number, text: text_of(number), plan }).await.unwrap();
+        let healthy = plan == Plan::default();
+        let rumour = Rumour { number, text: text_of(number), plan };
+        self.publish_event(node, number, healthy, None, rumour).await.unwrap();
     }
 
     /// Publishes an event of any type under the number of the suite.
-    pub async fn publish_event<E: Event>(&self, node: &str, number: Number, event: E) -> Result<(), Error> {
+    pub async fn publish_event<E: Event>(
+        &self,
+        node: &str,
+        number: Number,
+        healthy: bool,
+        note: Option<String>,
+        event: E,
+    ) -> Result<(), Error> {
         let mut headers = Headers::new();
         headers.insert(HEADER, number.to_string()).unwrap();
         let reliable = E::QOS == catga::Qos::AtLeastOnce;
-        self.journal.record(node, What::Publishing { number, message: E::NAME, reliable });
+        self.journal.record(node, What::Publishing { number, message: E::NAME, reliable, healthy, note });
         let options = PublishOptions { headers, ..PublishOptions::default() };
         let result = self.node(node).publish_with(event, options).await;
         let outcome = result.as_ref().copied().map_err(Error::outcome);
@@ -140,13 +196,23 @@ impl Bench {
         self.node(node).dead_letters().replay(letter).await.unwrap();
     }
 
+    /// Has a node list the dead letters.
+    pub async fn letters(&self, node: &str) -> Vec<DeadLetter> {
+        let letters = self.node(node).dead_letters().list(None, 1_000).await.unwrap();
+        self.journal.record(node, What::Listed(letters.iter().map(letter).collect()));
+        letters
+    }
+
     /// What failed so far succeeds from now on.
     pub fn mend(&self) {
         self.world.mended.store(true, Ordering::SeqCst);
     }
 
     pub async fn settled(&self) {
-        self.subject.settled().await;
+        match self.sound {
+            true => self.subject.settled().await,
+            false => drop(tokio::time::timeout(PATIENCE_WITH_BROKEN, self.subject.settled()).await),
+        }
     }
 
     /// Lets time pass: what is to happen, or not to happen, in it is seen in the journal.
@@ -159,17 +225,22 @@ impl Bench {
         self.journal.wait_for(wanted, |entry| matches!(entry.what, What::Effect(_))).await;
     }
 
+    /// Waits until as many runs as wanted began.
+    pub async fn starts(&self, wanted: usize) {
+        self.journal.wait_for(wanted, |entry| matches!(entry.what, What::Started(_))).await;
+    }
+
     /// Ends everything; gives what happened.
     pub fn finish(self) -> History {
         let nodes = self.nodes.into_inner().unwrap();
-        for (id, node) in &nodes {
-            let counts = node.counts();
+        for (id, member) in &nodes {
+            let counts = member.mediator.counts();
             let what = What::Counted { late_replies: counts.late_replies, dropped: counts.dropped + counts.gaps };
             self.journal.record(id, what);
         }
         let history = self.journal.history();
-        for node in nodes.into_values() {
-            node.kill();
+        for member in nodes.into_values() {
+            member.mediator.kill();
         }
         history
     }

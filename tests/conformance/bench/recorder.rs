@@ -13,8 +13,11 @@ use crate::{
     messages::HEADER,
 };
 
-/// Hooks that record and change nothing.
-pub struct Recorder(pub Journal);
+/// Records what the store is told, and what it delivers.
+pub struct StoreSide(pub Journal);
+
+/// Records what reaches a node.
+pub struct NodeSide(pub Journal);
 
 #[derive(Deserialize)]
 struct Numbered {
@@ -38,7 +41,8 @@ fn parcel(envelope: &Envelope) -> Parcel {
     }
 }
 
-fn letter(letter: &DeadLetter) -> Letter {
+/// What the suite keeps of a dead letter.
+pub fn letter(letter: &DeadLetter) -> Letter {
     let (message, text, header) = match &letter.content {
         DeadContent::Message(envelope) => {
             let texted: Option<Texted> = serde_json::from_slice(&envelope.payload).ok();
@@ -60,18 +64,27 @@ fn letter(letter: &DeadLetter) -> Letter {
     }
 }
 
-impl Hooks for Recorder {
+impl Hooks for NodeSide {
+    fn delivering(self: Arc<Self>, place: &Place, delivery: Delivery) -> BoxFuture<'static, Option<Delivery>> {
+        let parcels: Vec<_> = delivery.messages.iter().flatten().map(parcel).collect();
+        let (durable, sequence, messages) = (place.durable.to_string(), delivery.sequence, parcels.len().max(1));
+        self.0.record(&place.node, What::Received { durable, sequence, messages, parcels });
+        Box::pin(async move { Some(delivery) })
+    }
+}
+
+impl Hooks for StoreSide {
     fn storing(&self, node: &str, batch: &mut Vec<Envelope>) {
         for envelope in batch {
             self.0.record(node, What::Stored { parcel: parcel(envelope) });
         }
     }
 
-    fn storing_for(&self, node: &str, durable: &str, message: &mut Envelope, delay: Duration) {
-        self.0.record(node, What::StoredFor { durable: durable.to_owned(), parcel: parcel(message), delay });
+    fn storing_for(&self, node: &str, durable: &str, message: &mut Envelope, _: &mut Duration) {
+        self.0.record(node, What::StoredFor { durable: durable.to_owned(), parcel: parcel(message) });
     }
 
-    fn burying(&self, node: &str, dead: &DeadLetter) {
+    fn burying(&self, node: &str, dead: &mut DeadLetter) {
         self.0.record(node, What::Buried(letter(dead)));
     }
 

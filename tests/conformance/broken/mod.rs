@@ -9,8 +9,3 @@ use catga::transport::Transport;
 
 /// Turns a transport into one that is broken.
 pub type Breakage = fn(Arc<dyn Transport>) -> Arc<dyn Transport>;
-
-/// A transport as it is.
-pub fn sound(transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
-    transport
-}

@@ -12,14 +12,14 @@ use crate::{
 
 /// Every acknowledged publish is handled or dead-lettered by every registered node or group.
 pub fn property_1(history: &History) -> Result<(), Violation> {
-    let present = present(history);
+    let (present, ended) = (present(history), ended(history));
     let mut registered: BTreeMap<&str, &[HandlerSpec]> = BTreeMap::new();
     let mut calls: BTreeMap<Number, (&str, Vec<(&str, &HandlerSpec)>)> = BTreeMap::new();
     for (_, entry) in history.iter() {
         match &entry.what {
             What::Joined { handlers, .. } => drop(registered.insert(&entry.node, handlers)),
             What::Shutdown { for_good: true, .. } => drop(registered.remove(&*entry.node)),
-            What::Publishing { number, message, reliable: true } => {
+            What::Publishing { number, message, reliable: true, .. } => {
                 let bound = registered.iter().flat_map(|(node, handlers)| handlers.iter().map(|one| (*node, one)));
                 calls.insert(*number, (message, bound.filter(|(_, handler)| handler.message == *message).collect()));
             }
@@ -30,9 +30,9 @@ pub fn property_1(history: &History) -> Result<(), Violation> {
                         Some(group) => {
                             let in_group = |other: &&HandlerSpec| other.group == Some(group);
                             let mut members = present.iter().flat_map(|node| registered.get(node)).copied().flatten();
-                            members.find(in_group).is_none() || ended(history, *number, handler.name, None)
+                            members.find(in_group).is_none() || ended.contains(&(*number, handler.name, None))
                         }
-                        None => !present.contains(node) || ended(history, *number, handler.name, Some(node)),
+                        None => !present.contains(node) || ended.contains(&(*number, handler.name, Some(node))),
                     };
                     if !done {
                         violated!("{message} {number} was stored, but `{}` on {node} never ended it", handler.name);
@@ -58,16 +58,20 @@ fn present(history: &History) -> BTreeSet<&str> {
     present
 }
 
-/// Whether a handler ended a message: by an effect, or by a dead letter.
-fn ended(history: &History, number: Number, handler: &str, on: Option<&str>) -> bool {
-    history.0.iter().filter(|entry| on.is_none_or(|node| node == &*entry.node)).any(|entry| match &entry.what {
-        What::Effect(run) => run.number == number && run.handler == handler,
-        What::Buried(letter) => {
-            let buried = letter.message.as_ref().and_then(|parcel| parcel.number);
-            buried == Some(number) && letter.handler.as_deref() == Some(handler)
+/// What each handler ended, by an effect or by a dead letter: on each node, and anywhere.
+fn ended(history: &History) -> BTreeSet<(Number, &str, Option<&str>)> {
+    let mut ended = BTreeSet::new();
+    for (_, entry) in history.iter() {
+        let (number, handler) = match &entry.what {
+            What::Effect(run) => (Some(run.number), Some(&run.handler)),
+            What::Buried(letter) => (letter.message.as_ref().and_then(|parcel| parcel.number), letter.handler.as_ref()),
+            _ => continue,
+        };
+        if let (Some(number), Some(handler)) = (number, handler) {
+            ended.extend([(number, handler.as_str(), None), (number, handler.as_str(), Some(&*entry.node))]);
         }
-        _ => false,
-    })
+    }
+    ended
 }
 
 /// Nothing is handled that was not published, payload and headers intact.
@@ -120,7 +124,7 @@ struct Made<'a> {
 /// Duplicates are at most the messages in flight at each fault plus those of expired leases.
 pub fn property_3(history: &History) -> Result<(), Violation> {
     let largest = history.iter().map(|(_, entry)| match &entry.what {
-        What::Delivered { parcels, .. } => parcels.len().max(1),
+        What::Received { messages, .. } => *messages,
         _ => 1,
     });
     let largest = largest.max().unwrap_or(1);
@@ -141,8 +145,8 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
                 delivery.open &= *settlement == Settlement::Progress;
                 delivery.given_back = matches!(settlement, Settlement::GiveBack(_));
             }
-            What::Delivered { durable, sequence, parcels, .. } => {
-                let (node, messages) = (&*entry.node, parcels.len().max(1));
+            What::Received { durable, sequence, messages, .. } => {
+                let (node, messages) = (&*entry.node, *messages);
                 if let Some(before) = made.get(&(durable.as_str(), *sequence))
                     && !before.given_back
                 {
@@ -172,7 +176,7 @@ fn stored_once(history: &History) -> Result<(), Violation> {
     for (_, entry) in history.iter() {
         match &entry.what {
             What::StoredFor { durable, parcel, .. } => *stored.entry(key(durable, parcel)).or_default() += 1,
-            What::Delivered { durable, sequence, parcels, .. } => {
+            What::Received { durable, sequence, parcels, .. } => {
                 for parcel in parcels {
                     let places = places.entry(key(durable, parcel)).or_default();
                     places.insert(*sequence);

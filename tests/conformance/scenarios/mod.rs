@@ -1,14 +1,20 @@
 //! What the transport is put through: load and faults, and nothing of a verdict.
 
+mod attempts;
+mod cluster;
 mod faults;
 mod kills;
 mod load;
+mod requests;
+mod shutdown;
 
 use crate::suite::Scenario;
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [load::all(), faults::all(), kills::all()].into_iter().flatten().collect()
+    let all =
+        [load::all(), faults::all(), kills::all(), attempts::all(), shutdown::all(), requests::all(), cluster::all()];
+    all.into_iter().flatten().collect()
 }
 
 /// Tests that the transport inside one process conforms, one test for each scenario.
