@@ -91,6 +91,12 @@ pub(crate) fn fingerprint(parts: &[&[u8]]) -> u128 {
     hasher.digest128()
 }
 
+/// Whether this can be the id of a node or the name of an application: it becomes part of other names.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
 /// A number for one start of a node: larger at each start, also at two within a millisecond.
 pub(crate) fn incarnation() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);

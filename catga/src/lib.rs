@@ -1,4 +1,66 @@
-//! CQRS and messaging by derive macros.
+//! Commands, queries and events: messages are structs, handlers are async functions, and a mediator carries each message to
+//! those that handle it, in one process or between the nodes of a cluster.
+//!
+//! ```standalone_crate
+//! use catga::{Command, Context, Event, Failure, Mediator, handler};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Command, Clone, Serialize, Deserialize)]
+//! #[response(u64)]
+//! struct PlaceOrder {
+//!     quantity: u32,
+//! }
+//!
+//! #[derive(Event, Clone, Serialize, Deserialize)]
+//! #[reliable] // handled at least once; without it, at most once
+//! struct OrderPlaced {
+//!     id: u64,
+//! }
+//!
+//! #[handler]
+//! async fn place_order(order: PlaceOrder, ctx: Context) -> Result<u64, Failure> {
+//!     if order.quantity == 0 {
+//!         return Err(Failure::new("quantity", "an order is for one at least"));
+//!     }
+//!     ctx.emit(OrderPlaced { id: 1 }); // leaves when this handler has succeeded, before its reply
+//!     Ok(1)
+//! }
+//!
+//! #[handler] // on every node; `#[handler(group = "mail")]`: on one node of the group
+//! async fn send_receipt(event: OrderPlaced) {
+//!     println!("a receipt for order {}", event.id);
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), catga::Error> {
+//!     let mediator = Mediator::builder().build().await?;
+//!     assert_eq!(mediator.send(PlaceOrder { quantity: 2 }).await?, 1);
+//!     let refused = mediator.send(PlaceOrder { quantity: 0 }).await.unwrap_err();
+//!     assert_eq!(refused.failure().map(Failure::code), Some("quantity"));
+//!     mediator.shutdown().await
+//! }
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`Command`](derive@Command), [`Query`](derive@Query), [`Event`](derive@Event) and
+//!   [`handler`](macro@handler) are the macros: what they accept stands there.
+//! - [`Mediator`] sends and publishes; [`Builder`] says what a node is made of; [`Limits`] are all its limits.
+//! - [`State`], [`Context`] and [`FromContext`] are what handlers take; [`Failure`] is what they answer when they do not
+//!   succeed, [`Error`] what a caller is told.
+//! - [`middleware`] goes around handlers: any layer of `tower`.
+//! - [`Cluster`] shows the nodes; [`Routing`] chooses among them. [`DeadLetters`] are the reliable events that handlers gave
+//!   up.
+//! - [`transport`] is the contract of what carries messages, and [`transport::InProcess`], which carries them in one process.
+//! - `http` and `testing` are doors that a feature opens.
+//!
+//! # Features
+//!
+//! | feature | brings | default |
+//! |---|---|---|
+//! | `macros` | the derives and `#[handler]` | yes |
+//! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` | no |
+//! | `testing` | `catga::testing`: several nodes in virtual time, a record of what they did, faults | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;

@@ -26,6 +26,7 @@ use crate::{
     envelope::{Envelope, Headers},
     error::{Error, ErrorKind},
     handler::Start,
+    id::is_name,
     mediator::{Mediator, killed, recode, unregistered},
     message::Request,
     middleware::{
@@ -92,6 +93,12 @@ impl Mediator {
             return Sending::ready(Err(error));
         }
         let Some(route) = node.handlers.route::<R>() else { return Sending::ready(Err(unregistered::<R>())) };
+        if let Some(target) = options.node.as_deref()
+            && !is_name(target)
+        {
+            let text = format!("`{}` is not the id of a node", target.escape_debug());
+            return Sending::ready(Err(Error::configuration(text)));
+        }
         let plain = options.key.is_none() && options.node.is_none();
         let first = if plain { self.elsewhere(route) } else { None };
         if plain

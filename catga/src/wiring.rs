@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     extract::Missing,
     handler::HandlerRegistration,
+    id::is_name,
     message::{Kind, Place, Qos},
     registry,
 };
@@ -100,7 +101,7 @@ impl Problems {
                         "only reliable events go to one node of a group: put `#[reliable]` on the event, or remove `group`".to_owned(),
                     );
                 }
-                if !is_token(group, false) {
+                if !is_name(group) || group.contains('.') {
                     self.add(
                         format!("`{group}` is not a group name"),
                         vec![party(registration)],
@@ -191,7 +192,7 @@ impl Problems {
 
     /// Checks a name that becomes part of others.
     pub(crate) fn name(&mut self, what: &str, name: &str) -> Arc<str> {
-        if !is_token(name, true) {
+        if !is_name(name) {
             self.add(
                 format!("`{}` is not a name for the {what}", name.escape_debug()),
                 Vec::new(),
@@ -236,12 +237,4 @@ fn count(number: usize) -> String {
         3 => "three".to_owned(),
         more => more.to_string(),
     }
-}
-
-fn is_token(name: &str, dots: bool) -> bool {
-    !name.is_empty()
-        && name.len() <= 64
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || (dots && byte == b'.'))
 }

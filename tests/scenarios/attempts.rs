@@ -180,3 +180,43 @@ async fn a_panicking_request_is_answered_and_the_node_goes_on() {
         assert!(error.to_string().contains("attempts.panics"), "{error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_key_of_a_handler_applies_to_what_comes_from_another_node() {
+    let harness = Harness::new();
+    let runs = Arc::new(AtomicU32::new(0));
+    let _node = harness
+        .node("node1")
+        .discover(false)
+        .state(runs.clone())
+        .handler(count_up)
+        .handler(hang)
+        .build()
+        .await
+        .unwrap();
+    let caller = harness.node("caller").discover(false).build().await.unwrap();
+    assert_eq!(caller.send(Count { until: 3, transient: true }).await.unwrap(), 3);
+    let start = tokio::time::Instant::now();
+    let error = caller.send(Hang {}).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::TimedOut, Outcome::Unknown));
+    assert_eq!(start.elapsed().as_secs(), 2, "the time-out of the handler, not the deadline of the caller");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_default_layers_nothing_cuts_a_handler_off() {
+    let harness = Harness::new();
+    let node = harness.node("node1").discover(false).default_layers(false).handler(patient).build().await.unwrap();
+    let start = tokio::time::Instant::now();
+    node.send(Wait { seconds: 3_600 }).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3_600);
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Wait {
+    seconds: u64,
+}
+
+#[handler]
+async fn patient(command: Wait) {
+    tokio::time::sleep(Duration::from_secs(command.seconds)).await;
+}

@@ -148,6 +148,19 @@ async fn what_a_killed_node_had_taken_is_delivered_again_when_it_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_back_at_once_does_not_wait_for_the_lease_of_its_former_self() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    first.publish(Slow { order: 1 }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    second.kill();
+    let _second = node(&harness, "node2", &log).build().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(log.lines(), ["start 1", "start 1", "node2 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_acknowledgement_is_recognised_as_a_repeat() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();
@@ -245,4 +258,71 @@ async fn a_retry_for_a_handler_that_is_gone_becomes_a_dead_letter() {
     let letters = second.dead_letters().list(None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].failure.code(), letters[0].attempts), ("no_handler", 1));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Attached {
+    file: String,
+}
+
+#[handler]
+async fn keep_file(event: Attached, State(log): State<Log>) {
+    log.add(event.file.len().to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_is_refused_with_both_numbers_and_a_batch_says_how_many_were_stored() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(keep_file).build().await.unwrap();
+    let file = |size: usize| Attached { file: "x".repeat(size) };
+    let error = node.publish_all([file(1), file(2), file(2 << 20), file(3)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (catga::ErrorKind::TooLarge, catga::Outcome::NotStarted));
+    assert_eq!(error.stored(), Some(2));
+    let text = error.to_string();
+    assert!(text.contains("2097163") && text.contains("1048576"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_falls_behind_what_the_store_keeps_is_told_how_much_it_missed() {
+    let log = Log::default();
+    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(100 << 10));
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = || harness.node("node2").discover(false).state(log.clone()).handler(keep_file);
+    second().build().await.unwrap().shutdown().await.unwrap();
+    for _ in 0..30 {
+        first.publish(Attached { file: "x".repeat(10 << 10) }).await.unwrap();
+    }
+    let second = second().build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.len() as u64 + second.counts().lagged, 30);
+    assert!(second.counts().lagged >= 20, "{:?}", second.counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_place_of_a_node_is_kept_for_its_lifetime() {
+    let limits = catga::Limits { durable_lifetime: Duration::from_secs(600), ..catga::Limits::default() };
+    for (away, kept) in [(550, 1), (650, 0)] {
+        let (harness, log) = (Harness::new(), Log::default());
+        let first = harness.node("node1").discover(false).build().await.unwrap();
+        let second = || harness.node("node2").discover(false).state(log.clone()).handler(note_shipped);
+        second().limits(limits.clone()).build().await.unwrap().kill();
+        first.publish(Shipped { order: 1 }).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(away)).await;
+        let _second = second().limits(limits.clone()).build().await.unwrap();
+        harness.settled().await.unwrap();
+        assert_eq!(log.len(), kept, "after {away} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_for_good_gives_up_its_place() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = || harness.node("node2").discover(false).state(log.clone()).handler(note_shipped);
+    second().build().await.unwrap().leave_for_good().await.unwrap();
+    first.publish(Shipped { order: 1 }).await.unwrap();
+    let _second = second().build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert!(log.is_empty());
 }

@@ -213,6 +213,9 @@ async fn a_request_can_be_sent_to_one_node_and_only_there() {
     let to = |node: &str| SendOptions { node: Some(node.into()), ..SendOptions::default() };
     assert_eq!(first.send_with(Where {}, to("node2")).await.unwrap(), "node2");
     assert_eq!(first.send_with(Where {}, to("node1")).await.unwrap(), "node1");
+    for name in ["", "a b", "*", "node2.>", "ü"] {
+        assert_eq!(first.send_with(Where {}, to(name)).await.unwrap_err().kind(), ErrorKind::Configuration, "{name}");
+    }
     second.kill();
     let error = first.send_with(Where {}, to("node2")).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::Transport, Outcome::NotStarted));

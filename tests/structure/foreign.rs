@@ -30,7 +30,8 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
 
 /// A fresh crate with the README's first program in it.
 fn new_crate() -> PathBuf {
-    let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside");
+    // Outside of the repository: below it, `cargo new` would make a member of its workspace.
+    let parent = std::env::temp_dir().join(format!("catga-outside-{}", std::process::id()));
     let folder = parent.join("first-program");
     if folder.exists() {
         fs::remove_dir_all(&folder).expect("what an earlier run left can be removed");
@@ -57,9 +58,8 @@ fn the_first_program_and_its_tests_run_in_a_crate_of_their_own() {
     let folder = new_crate();
     let mut rust = blocks_of("rust").into_iter().map(|block| block.text);
     let program = rust.next().expect("the README has a program");
-    // Whatever Rust code follows is tests of this program: nothing in the README goes uncompiled.
-    let tests: Vec<_> = rust.collect();
-    assert!(tests.iter().all(|block| block.contains("#[tokio::test")), "a block of the README that is not run here");
+    // Whatever Rust code follows is tests of this program, or stands for itself: nothing in the README goes uncompiled.
+    let (tests, others): (Vec<_>, Vec<_>) = rust.partition(|block| block.contains("#[tokio::test"));
     let main = folder.join("src/main.rs");
     fs::write(&main, &program).expect("the program can be written");
     let output = cargo(&folder, &["run", "--quiet", "--offline"]);
@@ -75,9 +75,16 @@ fn the_first_program_and_its_tests_run_in_a_crate_of_their_own() {
     assert_eq!(sorted(&said), sorted(&shown));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    fs::write(&main, format!("{program}\n#[cfg(test)]\nmod tests {{\n    use super::*;\n{}}}\n", tests.concat()))
-        .expect("written");
+    // `cargo test` also compiles the examples of a crate. In one program, a node would find the handlers of all blocks.
+    fs::create_dir(folder.join("examples")).expect("a folder can be made");
+    for (number, block) in others.iter().enumerate() {
+        let program = format!("#![allow(dead_code)]\n{block}\nfn main() {{}}\n");
+        fs::write(folder.join(format!("examples/block_{number}.rs")), program).expect("a block can be written");
+    }
+    let tests_module = format!("#[cfg(test)]\nmod tests {{\n    use super::*;\n{}}}\n", tests.concat());
+    fs::write(&main, format!("{program}\n{tests_module}")).expect("the tests can be written");
     let output = cargo(&folder, &["test", "--quiet", "--offline"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains(&format!("{} passed", tests.len())), "{said}");
+    fs::remove_dir_all(folder.parent().expect("a folder of this test")).expect("the folder can be removed");
 }

@@ -72,3 +72,18 @@ fn every_link_of_the_readme_leads_to_a_file() {
         }
     }
 }
+
+#[test]
+fn every_path_in_the_architecture_exists() {
+    let text = read("ARCHITECTURE.md");
+    let mut paths = 0;
+    // What stands between backticks and starts as a path of the repository; every second piece is inside.
+    for piece in text.split('`').skip(1).step_by(2) {
+        let folders = ["tests/", "catga/", "catga-macros/", "examples/", "xtask/", "benches/"];
+        if folders.iter().any(|folder| piece.starts_with(folder)) {
+            assert!(root().join(piece).exists(), "ARCHITECTURE.md names `{piece}`, which does not exist");
+            paths += 1;
+        }
+    }
+    assert!(paths > 20, "only {paths} paths were found");
+}

@@ -61,9 +61,13 @@ impl Node {
             return 0;
         }
         loop {
-            let left = self.link.backlog().await.unwrap_or(0);
-            if left == 0 || Instant::now() >= deadline {
-                return left;
+            let backlog = self.link.backlog().await.unwrap_or_default();
+            if backlog.here == 0 || Instant::now() >= deadline {
+                if backlog.nowhere > 0 {
+                    let lost = backlog.nowhere;
+                    tracing::warn!(target: "catga", lost, "events are stored for nodes that are gone, and end with this process");
+                }
+                return backlog.here;
             }
             tokio::time::sleep(LOOK).await;
         }

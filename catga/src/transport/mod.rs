@@ -206,12 +206,21 @@ pub trait Link: Send + Sync + 'static {
     /// Deletes a dead letter; says whether it was there.
     fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// How many messages wait for this node's durables, delivered or not.
-    fn backlog(&self) -> BoxFuture<'_, Result<usize, Error>>;
+    /// How many messages wait, delivered or not.
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>>;
 
     /// Leaves the application: nothing more is received. `for_good` also gives up the node's own durables.
     /// Returns when everything that was sent before has been handed over.
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// How many messages wait in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// For the durables that this node consumes.
+    pub here: usize,
+    /// For durables that no node consumes now.
+    pub nowhere: usize,
 }
 
 /// The deliveries of one durable to one node.

@@ -13,9 +13,9 @@ use catga::{
     Error, Mediator, SendOptions,
     http::{self, IdempotencyKey, Problem},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::messages::{CreateOrder, FindOrder, Order, OrderId, Status};
+use crate::messages::{CreateOrder, FindOrder, Order, OrderId};
 
 /// An order is small; whoever sends more made a mistake, or wants to do harm.
 const MAX_BODY: usize = 4 * 1024;
@@ -53,15 +53,6 @@ impl TryFrom<String> for ProductId {
     }
 }
 
-/// What a client gets for a new order.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Created {
-    order_id: OrderId,
-    status: Status,
-    processed_by: String,
-}
-
 async fn create(
     State(mediator): State<Mediator>,
     key: IdempotencyKey,
@@ -71,8 +62,7 @@ async fn create(
     let placed = mediator.send_with(command, key.into()).await?;
 
     let location = format!("/orders/{}", placed.order_id);
-    let body = Created { order_id: placed.order_id, status: Status::Created, processed_by: placed.processed_by };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(body)))
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(placed)))
 }
 
 /// Asks this node, then the one that took the order, then the others: a node that was started again has forgotten what

@@ -55,9 +55,8 @@ impl Cluster {
         self.members.values().filter_map(|member| Some(&member.node.as_ref()?.mediator))
     }
 
-    /// The nodes that were started, with their ports.
-    pub fn ports(&self) -> impl Iterator<Item = (&str, u16)> {
-        self.members.iter().map(|(id, member)| (id.as_str(), member.port))
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.members.values().map(|member| member.port)
     }
 
     /// Kills a node: what it held in memory is gone, what is stored for it waits in the broker.

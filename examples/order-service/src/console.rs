@@ -1,6 +1,9 @@
 //! The console of the three nodes: says what to try, and obeys what is typed.
 
-use std::io::BufRead;
+use std::{
+    io::{BufRead, stdin},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
@@ -8,6 +11,9 @@ use crate::{cluster::Cluster, say, signals::AskedToEnd};
 
 /// How many lines wait to be obeyed.
 const LINES: usize = 16;
+
+/// How often the console looks whether it has come to the foreground.
+const FOREGROUND: Duration = Duration::from_millis(500);
 
 /// Obeys the console until `quit` or a signal, then stops the nodes gently.
 pub async fn run(mut cluster: Cluster, mut asked_to_end: AskedToEnd) -> Result<(), catga::Error> {
@@ -42,17 +48,34 @@ pub async fn run(mut cluster: Cluster, mut asked_to_end: AskedToEnd) -> Result<(
 fn typed_lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(LINES);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().split(b'\n').map_while(Result::ok) {
-            if sender.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
+        let mut line = Vec::new();
+        loop {
+            while in_background() {
+                std::thread::sleep(FOREGROUND);
+            }
+            line.clear();
+            match stdin().lock().read_until(b'\n', &mut line) {
+                Ok(1..) if sender.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_ok() => {}
+                _ => return,
             }
         }
     });
     lines
 }
 
+/// Whether reading would stop this process: a terminal does so to what runs in its background, as after `&`.
+#[cfg(unix)]
+fn in_background() -> bool {
+    rustix::termios::tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn in_background() -> bool {
+    false
+}
+
 fn welcome(cluster: &Cluster) -> String {
-    let ports: Vec<_> = cluster.ports().map(|(_, port)| port).collect();
+    let ports: Vec<_> = cluster.ports().collect();
     let [first, second, third] = ports[..] else { return String::new() };
     format!(
         "\

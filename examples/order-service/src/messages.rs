@@ -13,10 +13,12 @@ pub struct CreateOrder {
     pub quantity: NonZeroU32,
 }
 
-/// The answer to [`CreateOrder`].
-#[derive(Clone, Serialize, Deserialize)]
+/// The answer to [`CreateOrder`], and what the client gets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Placed {
     pub order_id: OrderId,
+    pub status: Status,
     pub processed_by: String,
 }
 
@@ -40,7 +42,7 @@ pub struct OrderShipped {
 }
 
 /// An order, as a node knows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub order_id: OrderId,
@@ -50,6 +52,15 @@ pub struct Order {
     pub processed_by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_number: Option<String>,
+}
+
+impl Order {
+    /// The same order on its way.
+    #[must_use]
+    pub fn shipped(self) -> Self {
+        let tracking_number = Some(format!("TRK-{:032X}", self.order_id.number.as_u128()));
+        Self { status: Status::Shipped, tracking_number, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,11 +86,6 @@ impl OrderId {
     /// The node that took the order.
     pub fn node(&self) -> &str {
         &self.node
-    }
-
-    /// The number under which the parcel can be followed.
-    pub fn tracking_number(&self) -> String {
-        format!("TRK-{:032X}", self.number.as_u128())
     }
 }
 
@@ -128,5 +134,38 @@ impl TryFrom<String> for OrderId {
 impl From<OrderId> for String {
     fn from(id: OrderId) -> Self {
         id.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_order_reads_back_from_its_text() {
+        for node in ["node1", "till-7", "a.b_c"] {
+            let id = OrderId::new(node, MessageId::new());
+            assert_eq!(id.to_string().parse(), Ok(id.clone()));
+            assert_eq!(id.node(), node);
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_id_of_an_order_is_refused() {
+        let number = format!("{:032x}", 10);
+        let others = [
+            number.clone(),
+            format!("-{number}"),
+            format!("node1-{}", &number[1..]),
+            format!("node1-{}", number.to_uppercase()),
+            format!("node1-+{}", &number[1..]),
+            format!("node1-{number} "),
+            format!("no de-{number}"),
+            format!("*-{number}"),
+            format!("{}-{number}", "n".repeat(65)),
+        ];
+        for text in others {
+            assert_eq!(text.parse::<OrderId>(), Err(NotAnOrderId), "{text}");
+        }
     }
 }

@@ -10,7 +10,7 @@ pub const HELP: &str = "\
 An order service on catga.
 
   order-service                 three nodes in this process, on ports 5001 to 5003
-  order-service <NODE> <PORT>   one node, such as `order-service node1 5001`
+  order-service <NODE> <PORT>   one node by itself, such as `order-service node1 5001`
   order-service --help          this text
 
 Environment:

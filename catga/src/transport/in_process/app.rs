@@ -21,7 +21,7 @@ use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind},
     id::MessageId,
-    transport::{Consumer, DeadLetter, Inbox, InboxSenders, Registration, Settlement},
+    transport::{Backlog, Consumer, DeadLetter, Inbox, InboxSenders, Registration, Settlement},
 };
 
 /// Everything that the nodes of one application share.
@@ -197,10 +197,15 @@ impl App {
         self.dead_ids.remove(&id).is_some_and(|order| self.dead.remove(&order).is_some())
     }
 
-    /// What waits for the durables that this node consumes.
-    pub(super) fn backlog(&self, node: &str, incarnation: u64) -> usize {
-        let own = self.durables.values().filter(|durable| durable.serves(node, incarnation));
-        own.map(|durable| durable.backlog(&self.stream)).sum()
+    pub(super) fn backlog(&self, node: &str, incarnation: u64) -> Backlog {
+        let sum = |keep: &dyn Fn(&DurableState) -> bool| {
+            let kept = self.durables.values().filter(|durable| keep(durable));
+            kept.map(|durable| durable.backlog(&self.stream)).sum()
+        };
+        Backlog {
+            here: sum(&|durable| durable.serves(node, incarnation)),
+            nowhere: sum(&|durable| !durable.has_members()),
+        }
     }
 
     #[cfg(feature = "testing")]

@@ -9,7 +9,7 @@ use crate::{
     envelope::{Envelope, Reply},
     error::Error,
     id::MessageId,
-    transport::{Consumer, DeadLetter, Inbox, Registration, Settlement},
+    transport::{Backlog, Consumer, DeadLetter, Inbox, Registration, Settlement},
 };
 
 pub(super) type Done<T> = oneshot::Sender<T>;
@@ -109,7 +109,7 @@ pub(super) enum Command {
     },
     Backlog {
         from: From,
-        done: Done<usize>,
+        done: Done<Backlog>,
     },
     /// Something that a fault held back, now on its way.
     Late(Parcel),

@@ -39,6 +39,8 @@ pub(super) struct DurableState {
 /// A delivery that is not settled.
 #[derive(Debug)]
 pub(super) struct Open {
+    /// Who has it.
+    pub(super) node: Arc<str>,
     pub(super) deliveries: u32,
     pub(super) lease_ends: Instant,
 }
@@ -108,7 +110,14 @@ impl DurableState {
             || self.counts.contains_key(&sequence)
     }
 
+    /// Takes a member on. What its former self had taken is made ready again: nobody else will settle it.
     pub(super) fn connect(&mut self, member: Member) {
+        let taken = self.open.iter().filter(|(_, open)| open.node == member.node).map(|(sequence, _)| *sequence);
+        for sequence in taken.collect::<Vec<_>>() {
+            if self.take_back(sequence) {
+                self.make_ready(sequence);
+            }
+        }
         self.members.retain(|known| known.node != member.node && !known.sender.is_closed());
         self.members.push(member);
         self.alone_since = None;
@@ -187,7 +196,8 @@ impl DurableState {
         let member = &mut self.members[index];
         member.credit -= 1;
         let deliveries = self.counts.remove(&sequence).unwrap_or(0) + 1;
-        self.open.insert(sequence, Open { deliveries, lease_ends: now + self.spec.ack_wait });
+        let node = member.node.clone();
+        self.open.insert(sequence, Open { node, deliveries, lease_ends: now + self.spec.ack_wait });
         self.next_member = index + 1;
         let member = &self.members[index];
         Some(Due {

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind},
     frame,
     id::{MessageId, fingerprint},
-    transport::{DeadLetter, Link},
+    transport::{Backlog, DeadLetter, Link},
 };
 
 /// How often a store is tried whose confirmation does not come.
@@ -157,7 +157,7 @@ impl Link for InProcessLink {
         Box::pin(ask(&self.commands, move |done| Command::DeleteDeadLetter { app: self.app.clone(), id, done }))
     }
 
-    fn backlog(&self) -> BoxFuture<'_, Result<usize, Error>> {
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>> {
         Box::pin(ask(&self.commands, |done| Command::Backlog { from: self.from(), done }))
     }
 
