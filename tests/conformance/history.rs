@@ -148,6 +148,8 @@ pub enum What {
     Replayed {
         letter: MessageId,
     },
+    /// Nothing is under way any more, or so long that it never ends.
+    AtRest,
     /// The dead letters that a node was shown.
     Listed(Vec<Letter>),
     Delivered {

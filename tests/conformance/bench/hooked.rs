@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use catga::{
     Error, MessageId,
     transport::{
-        Capabilities, DeadLetter, Delivery, Envelope, Joined, Link, Registration, Reply, Settlement, Transport,
+        Backlog, Capabilities, DeadLetter, Delivery, Envelope, Joined, Link, Registration, Reply, Settlement, Transport,
     },
 };
 use futures_util::future::BoxFuture;
@@ -37,6 +37,11 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// Requests before they leave.
     fn requesting(&self, _node: &str, _to: &str, _: &mut Vec<Envelope>) {}
+
+    /// A further node that gets the requests to this one.
+    fn also_to(&self, _to: &str) -> Option<&'static str> {
+        None
+    }
 
     /// What a node says of itself; `false` keeps it from the others.
     fn announcing(&self, _node: &str) -> bool {
@@ -149,7 +154,12 @@ impl<H: Hooks> Link for HookedLink<H> {
 
     fn request<'a>(&'a self, node: &'a str, mut batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>> {
         self.hooks.requesting(&self.node, node, &mut batch);
-        self.inner.request(node, batch)
+        Box::pin(async move {
+            if let Some(other) = self.hooks.also_to(node) {
+                self.inner.request(other, batch.clone()).await?;
+            }
+            self.inner.request(node, batch).await
+        })
     }
 
     fn reply<'a>(&'a self, node: &'a str, mut batch: Vec<Reply>) -> BoxFuture<'a, Result<(), Error>> {
@@ -181,7 +191,7 @@ impl<H: Hooks> Link for HookedLink<H> {
         self.inner.delete_dead_letter(id)
     }
 
-    fn backlog(&self) -> BoxFuture<'_, Result<usize, Error>> {
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>> {
         self.inner.backlog()
     }
 

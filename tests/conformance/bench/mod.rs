@@ -213,6 +213,7 @@ impl Bench {
             true => self.subject.settled().await,
             false => drop(tokio::time::timeout(PATIENCE_WITH_BROKEN, self.subject.settled()).await),
         }
+        self.journal.record("", What::AtRest);
     }
 
     /// Lets time pass: what is to happen, or not to happen, in it is seen in the journal.

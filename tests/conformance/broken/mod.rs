@@ -2,6 +2,12 @@
 //! The suite must reject each for those, and for no other.
 
 mod acknowledges_first;
+mod content;
+mod deduplicates_first;
+mod doubles_in_groups;
+mod loses_after_ok;
+mod requests;
+mod timing;
 
 use std::sync::Arc;
 

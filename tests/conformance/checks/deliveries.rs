@@ -15,7 +15,8 @@ pub fn property_1(history: &History) -> Result<(), Violation> {
     let (present, ended) = (present(history), ended(history));
     let mut registered: BTreeMap<&str, &[HandlerSpec]> = BTreeMap::new();
     let mut calls: BTreeMap<Number, (&str, Vec<(&str, &HandlerSpec)>)> = BTreeMap::new();
-    for (_, entry) in history.iter() {
+    let at_rest = history.iter().rfind(|(_, entry)| matches!(entry.what, What::AtRest)).map_or(0, |(index, _)| index);
+    for (_, entry) in history.iter().filter(|(index, _)| *index < at_rest) {
         match &entry.what {
             What::Joined { handlers, .. } => drop(registered.insert(&entry.node, handlers)),
             What::Shutdown { for_good: true, .. } => drop(registered.remove(&*entry.node)),

@@ -16,7 +16,12 @@ async fn a_node_that_shuts_down_finishes_what_runs_and_gives_back_the_rest(bench
     for node in ["node1", "node2"] {
         bench.start_with(node, &[SHARE, NOTE], limits.clone()).await;
     }
-    bench.publish_all("node1", 0..100, &Plan { before_ms: 60, after_ms: 60, ..Plan::default() }).await;
+    let plan = Plan { before_ms: 60, after_ms: 60, ..Plan::default() };
+    bench.publish_all("node1", 0..70, &plan).await;
+    // Each of these is a delivery of its own.
+    for number in 70..100 {
+        bench.publish("node2", number, plan.clone()).await.unwrap();
+    }
     bench.pass(Duration::from_millis(200)).await;
     bench.shut_down("node1", false).await;
     bench.settled().await;
