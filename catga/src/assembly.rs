@@ -57,11 +57,10 @@ impl Assembly<'_> {
             let event = registration.message.kind == Kind::Event;
             let attempts = if event { self.limits.event_attempts } else { self.limits.request_attempts };
             let concurrency = options.concurrency.map_or(self.limits.concurrency, |limit| limit as usize);
-            let gate =
-                self.default_layers.then(|| Gate::new(concurrency, self.limits.queue)).map(|(gate, turnstile)| {
-                    turnstiles.push(turnstile);
-                    gate
-                });
+            // Without the default layers the gate only counts, so that shutting down can wait.
+            let limit = if self.default_layers { concurrency } else { usize::MAX / 2 };
+            let (gate, turnstile) = Gate::new(limit, self.limits.queue);
+            turnstiles.push(turnstile);
             let entry = Arc::new(HandlerEntry {
                 name: registration.name.into(),
                 place: registration.place,

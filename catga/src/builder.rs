@@ -4,7 +4,7 @@ use std::{
     any::{TypeId, type_name_of_val},
     collections::BTreeMap,
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use rustc_hash::FxHashMap;
@@ -242,7 +242,8 @@ impl Builder {
         let Joined { link, inbox, consumers } = transport.join(registration).await?;
 
         let endpoint: Option<Arc<str>> = self.endpoint.map(Into::into);
-        let cluster = Cluster::new(Arc::new(Table::new(NodeView {
+        let ended = CancellationToken::new();
+        let known = Arc::new(Table::new(NodeView {
             id: id.clone(),
             incarnation,
             endpoint: endpoint.clone(),
@@ -250,7 +251,8 @@ impl Builder {
             online: true,
             own: true,
             vitals: Arc::new(Vitals::new()),
-        })));
+        }));
+        let cluster = Cluster::new(known, ended.clone());
         let (asks, asks_receiver) = mpsc::channel(self.limits.queue.max(1));
         let (local, local_receiver) = mpsc::channel(self.limits.queue.max(1));
         let node = Arc::new_cyclic(|this| Node {
@@ -270,7 +272,10 @@ impl Builder {
             tasks: Tasks::new(self.kill),
             stop: CancellationToken::new(),
             cancel: CancellationToken::new(),
-            ended: CancellationToken::new(),
+            served: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            ended,
+            farewell: OnceLock::new(),
             shutting_down: AtomicBool::new(false),
             observer: self.observer,
             started: Instant::now(),

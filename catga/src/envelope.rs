@@ -129,11 +129,15 @@ pub struct RequestPart {
     pub probe: bool,
 }
 
-/// What an event carries that is stored again for the handlers that have not finished it.
+/// What an event carries that is stored again for a handler that has not finished it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPart {
-    /// The handlers that remain, with the number of the next run of each, from 1.
-    pub handlers: Vec<(String, u32)>,
+    /// The handler that remains.
+    pub handler: String,
+    /// The number of its next run, from 1.
+    pub attempt: u32,
+    /// How often a delivery of it ended without an answer: it may kill its process.
+    pub crashes: u32,
     /// How often it was replayed after it had become a dead letter.
     pub replays: u32,
 }

@@ -185,7 +185,7 @@ mod tests {
             deadline_ms: u64::MAX,
             probe: false,
         });
-        envelope.retry = Some(RetryPart { handlers: vec![("orders.note".into(), 3)], replays: 1 });
+        envelope.retry = Some(RetryPart { handler: "orders.note".into(), attempt: 3, crashes: 2, replays: 1 });
         envelope
     }
 

@@ -165,7 +165,7 @@ where
 
 impl<M: Message> ErasedHandler for Typed<M> {
     fn decode(&self, payload: &[u8]) -> Result<Box<dyn Any + Send + Sync>, Error> {
-        Ok(Box::new(codec::decode::<M>(M::NAME, payload)?))
+        Ok(Box::new(codec::decode_isolated::<M>(M::NAME, payload)?))
     }
 
     fn start_any(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<Bytes> {

@@ -202,7 +202,7 @@ impl<E: Event> Emission for Emitted<E> {
     }
 
     fn encode(&self) -> Result<Bytes, Error> {
-        codec::encode(E::NAME, &self.0)
+        codec::encode_isolated(E::NAME, &self.0)
     }
 
     fn leave(
@@ -214,6 +214,7 @@ impl<E: Event> Emission for Emitted<E> {
         Box::pin(async move {
             let Ok(mediator) = Mediator::of(&context) else { return Ok(()) };
             let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
+            mediator.node.check_size(E::NAME, payload.len())?;
             let mut envelope = Envelope::new(route.name.clone(), E::KIND, &mediator.node.id, payload);
             envelope.id = id;
             envelope.correlation = context.correlation();

@@ -112,10 +112,10 @@ impl Mediator {
                     return local.send(request, typed, permit);
                 }
                 Entry::Wait(turn) => {
-                    let local = Local::new(node, handler, options, parent);
+                    let mut local = Local::new(node, handler, options, parent);
                     let typed = typed.clone();
+                    let deadline = Instant::now() + local.patience;
                     return Sending::slow(async move {
-                        let deadline = Instant::now() + local.patience;
                         let permit = match tokio::time::timeout_at(deadline, turn).await {
                             Ok(Ok(permit)) => permit,
                             Ok(Err(_)) => return Err(Error::shutting_down()),
@@ -124,6 +124,7 @@ impl Mediator {
                                 return Err(Error::not_started(ErrorKind::TimedOut, text));
                             }
                         };
+                        local.patience = deadline.saturating_duration_since(Instant::now());
                         local.send(request, &typed, permit).await
                     });
                 }
@@ -227,7 +228,7 @@ impl Local {
                 self.start(request.clone(), &typed, attempt)
             };
             let (policy, limit) = (self.handler.retry, self.handler.timeout);
-            let run = finish_with_retries(Ok(started), policy, limit, RunError::repeats_request, again);
+            let run = finish_with_retries(Ok(started), policy, limit, None, RunError::repeats_request, again);
             let (result, attempts) = self.by_the_deadline(run).await?;
             drop(permit);
             self.conclude(result, attempts)

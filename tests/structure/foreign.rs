@@ -28,16 +28,29 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
     output
 }
 
-/// A fresh crate with the README's first program in it.
-fn new_crate() -> PathBuf {
-    // Outside of the repository: below it, `cargo new` would make a member of its workspace.
-    let parent = std::env::temp_dir().join(format!("catga-outside-{}", std::process::id()));
-    let folder = parent.join("first-program");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).expect("what an earlier run left can be removed");
+/// A folder outside of the repository, where cargo finds no workspace around it; gone with this value.
+struct Outside(PathBuf);
+
+impl Outside {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("catga-outside-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        Self(folder)
     }
-    fs::create_dir_all(&parent).expect("a folder can be made");
-    cargo(&parent, &["new", "--quiet", "--vcs", "none", "--edition", "2024", "first-program"]);
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A fresh crate with the dependencies that the README names.
+fn new_crate(outside: &Outside) -> PathBuf {
+    let parent = &outside.0;
+    let folder = parent.join("first-program");
+    cargo(parent, &["new", "--quiet", "--vcs", "none", "--edition", "2024", "first-program"]);
     let manifest = folder.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).expect("cargo wrote a manifest");
     // The README's own lines, with the path of this repository in the place of the version.
@@ -46,8 +59,7 @@ fn new_crate() -> PathBuf {
         blocks_of("toml").remove(0).text.replace("path = \"../catga/catga\"", &format!("path = \"{path}\""));
     assert!(dependencies.contains(&path), "the README's first `toml` block names catga by its path");
     let text = text.replace("[dependencies]\n", &dependencies);
-    // A workspace of its own, wherever the folder is.
-    fs::write(&manifest, format!("{text}\n[workspace]\n")).expect("the manifest can be written");
+    fs::write(&manifest, text).expect("the manifest can be written");
     // The versions that this repository is tested with: nothing is downloaded.
     fs::write(folder.join("Cargo.lock"), read("Cargo.lock")).expect("the lock file can be written");
     folder
@@ -55,7 +67,8 @@ fn new_crate() -> PathBuf {
 
 #[test]
 fn the_first_program_and_its_tests_run_in_a_crate_of_their_own() {
-    let folder = new_crate();
+    let outside = Outside::new();
+    let folder = new_crate(&outside);
     let mut rust = blocks_of("rust").into_iter().map(|block| block.text);
     let program = rust.next().expect("the README has a program");
     // Whatever Rust code follows is tests of this program, or stands for itself: nothing in the README goes uncompiled.
@@ -86,5 +99,4 @@ fn the_first_program_and_its_tests_run_in_a_crate_of_their_own() {
     let output = cargo(&folder, &["test", "--quiet", "--offline"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains(&format!("{} passed", tests.len())), "{said}");
-    fs::remove_dir_all(folder.parent().expect("a folder of this test")).expect("the folder can be removed");
 }

@@ -11,6 +11,7 @@ pub(crate) mod snapshot;
 use std::{fmt, sync::Arc};
 
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use self::snapshot::{NodeView, Table};
 pub use self::{membership::MAX_NODES, routing::Routing};
@@ -20,6 +21,8 @@ pub use self::{membership::MAX_NODES, routing::Routing};
 pub struct Cluster {
     table: Arc<Table>,
     changes: broadcast::Sender<ClusterChange>,
+    /// Fires when the node has shut down: nothing changes any more.
+    ended: CancellationToken,
 }
 
 /// A node, as another one sees it.
@@ -59,7 +62,10 @@ pub enum ClusterChange {
 }
 
 /// The changes from now on; see [`Cluster::changes`].
-pub struct ClusterChanges(broadcast::Receiver<ClusterChange>);
+pub struct ClusterChanges {
+    changes: broadcast::Receiver<ClusterChange>,
+    ended: CancellationToken,
+}
 
 impl ClusterChanges {
     /// The next change; `None` when the node has shut down.
@@ -68,7 +74,12 @@ impl ClusterChanges {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<ClusterChange> {
-        match self.0.recv().await {
+        let change = tokio::select! {
+            biased;
+            change = self.changes.recv() => change,
+            () = self.ended.cancelled() => return None,
+        };
+        match change {
             Ok(change) => Some(change),
             Err(broadcast::error::RecvError::Lagged(missed)) => Some(ClusterChange::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
@@ -86,8 +97,8 @@ impl fmt::Debug for ClusterChanges {
 const CHANGES: usize = 1_024;
 
 impl Cluster {
-    pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, changes: broadcast::Sender::new(CHANGES) }
+    pub(crate) fn new(table: Arc<Table>, ended: CancellationToken) -> Self {
+        Self { table, changes: broadcast::Sender::new(CHANGES), ended }
     }
 
     /// Every node that is known, this one included, by id.
@@ -111,7 +122,7 @@ impl Cluster {
     /// # }
     /// ```
     pub fn changes(&self) -> ClusterChanges {
-        ClusterChanges(self.changes.subscribe())
+        ClusterChanges { changes: self.changes.subscribe(), ended: self.ended.clone() }
     }
 
     pub(crate) fn table(&self) -> &Arc<Table> {

@@ -83,6 +83,8 @@ impl Call<'_> {
                 Asked::Gone => {
                     self.avoid(&target);
                     doubt = true;
+                    // What another node's run emits may have left before: receivers are to look.
+                    self.envelope.repeat = true;
                     last = Some(Error::unknown(
                         ErrorKind::Transport,
                         format!("node `{target}` stopped answering while it had the request"),

@@ -13,7 +13,7 @@ use std::{collections::VecDeque, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     node::Node,
@@ -21,14 +21,14 @@ use super::{
     recent::Recent,
     table::HandlerEntry,
     unfinished::Grave,
-    work::{RunResult, Work},
+    work::{Begun, RunResult, Work},
 };
 use crate::{
     dead_letter::DeadContent,
     envelope::Envelope,
     error::{Error, Failure},
     id::MessageId,
-    middleware::gate::Entry,
+    middleware::{gate::Entry, retry::RetryPolicy},
     transport::{Consumed, Consumer, Delivery, Durable, Settle, Settlement},
 };
 
@@ -36,6 +36,9 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the task waits at the end of the time to shut down for what was given up to be stored.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// After how many ends without an answer a message runs alone.
+const SUSPECT: u32 = 3;
 
 /// The task's state.
 pub(crate) struct DurableTask {
@@ -53,7 +56,16 @@ pub(crate) struct DurableTask {
     in_flight: usize,
     /// What is being handled now.
     running: FxHashSet<(MessageId, u16)>,
-    recent: Recent,
+    /// What was handled lately, by which handler.
+    recent: Recent<(MessageId, u16)>,
+    /// Deliveries that were acknowledged lately.
+    settled: Recent<u64>,
+    /// What may kill the process, and is to run alone.
+    suspects: VecDeque<(u64, Work)>,
+    /// Whether a suspect runs now.
+    alone: bool,
+    /// What waits until the suspects are through.
+    waiting: VecDeque<(u64, Work)>,
     done: mpsc::Receiver<Done>,
     report: mpsc::Sender<Done>,
     /// Stores under way, each of which gives the number of the delivery that waits for it.
@@ -105,6 +117,10 @@ impl DurableTask {
             in_flight: 0,
             running: FxHashSet::default(),
             recent: Recent::new(),
+            settled: Recent::new(),
+            suspects: VecDeque::new(),
+            alone: false,
+            waiting: VecDeque::new(),
             done,
             report,
             stores: FuturesUnordered::new(),
@@ -119,14 +135,22 @@ impl DurableTask {
         leases.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ended = VecDeque::new();
         let mut stopping = false;
+        let (mut grace, mut closed) = (None, false);
         loop {
-            let more = self.in_flight < self.node.limits.in_flight;
+            let more = self.in_flight < self.node.limits.in_flight && !self.alone && self.suspects.is_empty();
             if stop.is_cancelled() && !stopping {
                 stopping = true;
                 // What has arrived and was not taken goes to another node, or waits for the next start.
                 for delivery in self.consumer.close().await {
                     settle_with(&self.spec.name, &delivery.settle, Settlement::GiveBack(Duration::ZERO)).await;
                 }
+                for (sequence, work) in self.suspects.drain(..).chain(self.waiting.drain(..)).collect::<Vec<_>>() {
+                    self.not_started(sequence, work);
+                    self.one_less(sequence).await;
+                }
+            }
+            if cancel.is_cancelled() && grace.is_none() {
+                grace = Some(Instant::now() + GRACE);
             }
             if stopping && self.open.is_empty() {
                 return;
@@ -134,21 +158,25 @@ impl DurableTask {
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
+                // First: however much there is to do, leases are renewed.
+                _ = leases.tick() => self.renew().await,
+                // Runs that are given up now report, and what they had is stored; that may take a moment, not longer.
+                () = sleep_until(grace), if grace.is_some() => break,
                 _ = self.done.recv_many(&mut batch, 64) => ended.extend(batch),
                 Some(sequence) = self.stores.next(), if !self.stores.is_empty() => self.one_less(sequence).await,
-                consumed = self.consumer.next(more), if !stopping => match consumed {
+                consumed = self.consumer.next(more), if !stopping && !closed => match consumed {
                     Some(Consumed::Delivery(delivery)) => self.take(delivery).await,
                     Some(Consumed::Lagged { missed }) => self.lag(missed),
-                    None => stop.cancelled().await,
+                    // The node's place was taken, or it has left: what runs here still comes to its end.
+                    None => closed = true,
                 },
-                _ = leases.tick() => self.renew().await,
                 () = stop.cancelled(), if !stopping => {}
-                // Runs that are given up now report, and what they had is stored; that may take a moment, not longer.
-                () = tokio::time::sleep(GRACE), if cancel.is_cancelled() => break,
+                () = cancel.cancelled(), if grace.is_none() => {}
             }
             while let Some(done) = ended.pop_front() {
                 self.end(done).await;
             }
+            self.start_waiting().await;
         }
         // The time to shut down is over: what is not settled goes back at once, for another node or the next start.
         for open in self.open.values() {
@@ -181,58 +209,102 @@ impl DurableTask {
             Ok(messages) => messages,
             Err((bytes, error)) => return self.take_unreadable(sequence, deliveries, bytes, &error, settle).await,
         };
+        if deliveries > 1 && self.settled.contains(&sequence) {
+            // Its acknowledgement was lost.
+            return settle_with(&self.spec.name, &settle, Settlement::Acknowledge).await;
+        }
+        if let Some(delay) = self.wait_for_another(&messages, deliveries) {
+            return settle_with(&self.spec.name, &settle, Settlement::GiveBack(delay)).await;
+        }
         // A first delivery has a number beyond all before it, unless the transport doubled it or it had to wait.
         let again = deliveries > 1 || sequence <= self.highest;
         self.highest = self.highest.max(sequence);
-        let apart = again && messages.len() > 1;
         // One more is counted until all of the delivery is under way.
         self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
         for envelope in messages {
             let envelope = Arc::new(envelope);
-            self.bury_for_the_missing(sequence, &envelope);
-            for work in self.work_on(&envelope, again) {
+            for mut work in self.work_on(sequence, &envelope, again) {
                 if let Some(open) = self.open.get_mut(&sequence) {
                     (open.work, open.left, self.in_flight) = (open.work + 1, open.left + 1, self.in_flight + 1);
                 }
-                if apart {
+                if deliveries > 1 {
+                    // Whoever had it before gave no answer. It is stored alone, with the count of such ends.
+                    work.crashes += 1;
                     self.store_again(sequence, work, Duration::ZERO);
-                } else if deliveries > self.node.limits.crash_limit {
-                    let text =
-                        format!("{deliveries} deliveries ended without an answer: the message may kill its process");
-                    self.bury(sequence, work, Failure::new("crash_limit", text));
-                } else if self.running.contains(&(envelope.id, self.number(&work.handler))) {
-                    // The same message is being handled now, from another delivery: look again when that has ended.
-                    self.store_again(sequence, work, LOOK_AGAIN);
+                    self.one_less(sequence).await;
                 } else {
-                    self.begin(sequence, work).await;
-                    continue;
+                    self.admit(sequence, work).await;
                 }
-                self.one_less(sequence).await;
             }
         }
         self.one_less(sequence).await;
     }
 
+    /// A retry for a handler that this member of a group does not have is for a newer member, or an older one: for a
+    /// while, this one leaves it to others.
+    fn wait_for_another(&self, messages: &[Envelope], deliveries: u32) -> Option<Duration> {
+        let limits = &self.node.limits;
+        let [only] = messages else { return None };
+        let retry = only.retry.as_ref()?;
+        let missing = self.spec.shared && !self.has_handler(&only.name, &retry.handler);
+        let policy = RetryPolicy { attempts: limits.event_attempts, base: limits.backoff };
+        (missing && deliveries < policy.attempts).then(|| policy.jittered(deliveries))
+    }
+
+    /// Starts a run, unless its message has killed too often, or something that may kill is to run first and alone.
+    async fn admit(&mut self, sequence: u64, work: Work) {
+        if work.crashes >= self.node.limits.crash_limit {
+            let text = format!("{} deliveries ended without an answer: the message may kill its process", work.crashes);
+            self.bury(sequence, work, Failure::new("crash_limit", text));
+            self.one_less(sequence).await;
+        } else if work.crashes >= SUSPECT {
+            self.suspects.push_back((sequence, work));
+            self.start_waiting().await;
+        } else if self.alone || !self.suspects.is_empty() {
+            self.waiting.push_back((sequence, work));
+        } else {
+            self.begin(sequence, work).await;
+        }
+    }
+
+    /// Starts what waits: each suspect while nothing else runs, so that none but the guilty dies with it; then the rest.
+    async fn start_waiting(&mut self) {
+        while self.running.is_empty() {
+            self.alone = false;
+            let Some((sequence, suspect)) = self.suspects.pop_front() else { break };
+            self.alone = true;
+            self.begin(sequence, suspect).await;
+        }
+        while !self.alone && self.suspects.is_empty() {
+            let Some((sequence, work)) = self.waiting.pop_front() else { return };
+            self.begin(sequence, work).await;
+        }
+    }
+
     /// What is left to be done with a message here.
-    fn work_on(&self, envelope: &Arc<Envelope>, again: bool) -> Vec<Work> {
+    fn work_on(&mut self, sequence: u64, envelope: &Arc<Envelope>, again: bool) -> Vec<Work> {
+        if let Some(retry) = &envelope.retry
+            && !self.has_handler(&envelope.name, &retry.handler)
+        {
+            self.bury_for_the_missing(sequence, envelope, retry);
+            return Vec::new();
+        }
         let repeat = again || envelope.repeat;
         let handlers = self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice);
         let mut work = Vec::new();
         for handler in handlers {
-            let attempt = match &envelope.retry {
-                None => 1,
-                Some(retry) => match retry.handlers.iter().find(|(name, _)| **name == *handler.name) {
-                    Some((_, attempt)) => *attempt,
-                    None => continue,
-                },
+            let (attempt, crashes) = match &envelope.retry {
+                None => (1, 0),
+                Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes),
+                Some(_) => continue,
             };
-            if repeat && self.recent.contains(envelope.id, self.number(handler)) {
+            if repeat && self.recent.contains(&(envelope.id, self.number(handler))) {
                 self.node.counters.duplicates(1);
                 let duplicate = || Occurrence::Duplicate { handler: handler.name.clone() };
                 self.node.observe(&envelope.name, envelope.id, duplicate);
                 continue;
             }
-            work.push(Work { handler: handler.clone(), envelope: envelope.clone(), attempt, repeat });
+            work.push(Work { handler: handler.clone(), envelope: envelope.clone(), attempt, repeat, crashes });
         }
         work
     }
@@ -248,21 +320,20 @@ impl DurableTask {
     /// Starts a run: in place if it is its turn and it is quick, else in a task.
     async fn begin(&mut self, sequence: u64, work: Work) {
         let number = self.number(&work.handler);
-        self.running.insert((work.envelope.id, number));
-        let node = self.node.clone();
-        let report = self.report.clone();
+        if !self.running.insert((work.envelope.id, number)) {
+            // The same message is being handled now, from another delivery: look again when that has ended.
+            self.store_again(sequence, work, LOOK_AGAIN);
+            return self.one_less(sequence).await;
+        }
         match work.handler.enter() {
-            Entry::Now(permit) => match work.start(&node) {
+            Entry::Now(permit) => match work.start(&self.node) {
                 Ok(mut started) => match started.first().await {
                     Poll::Ready(result) => {
                         drop(permit);
                         let done = Done { sequence, handler: number, work, result: RunResult::Ended(result) };
                         Box::pin(self.end(done)).await;
                     }
-                    Poll::Pending => node.tasks.clone().spawn(async move {
-                        let result = work.finish(started, permit, &node).await;
-                        drop(report.send(Done { sequence, handler: number, work, result }).await);
-                    }),
+                    Poll::Pending => self.spawn(sequence, number, work, Begun::Started(started, permit)),
                 },
                 Err(error) => {
                     drop(permit);
@@ -270,16 +341,7 @@ impl DurableTask {
                     Box::pin(self.end(done)).await;
                 }
             },
-            Entry::Wait(turn) => node.tasks.clone().spawn(async move {
-                let result = match turn.await {
-                    Ok(permit) => match work.start(&node) {
-                        Ok(started) => work.finish(started, permit, &node).await,
-                        Err(error) => RunResult::Ended(Err(error)),
-                    },
-                    Err(_) => RunResult::NotStarted,
-                };
-                drop(report.send(Done { sequence, handler: number, work, result }).await);
-            }),
+            Entry::Wait(turn) => self.spawn(sequence, number, work, Begun::Waiting(turn)),
             // The queue of the handler is full of other work: the message waits in the store.
             Entry::Full => {
                 self.running.remove(&(work.envelope.id, number));
@@ -289,6 +351,15 @@ impl DurableTask {
         }
     }
 
+    /// Goes on with a run in a task of its own.
+    fn spawn(&self, sequence: u64, handler: u16, work: Work, begun: Begun) {
+        let (node, report) = (self.node.clone(), self.report.clone());
+        self.node.tasks.spawn(async move {
+            let result = work.run(begun, &node).await;
+            drop(report.send(Done { sequence, handler, work, result }).await);
+        });
+    }
+
     /// Takes note of a run that has ended.
     async fn end(&mut self, done: Done) {
         let Done { sequence, handler, work, result } = done;
@@ -296,7 +367,7 @@ impl DurableTask {
         let (name, id) = (work.envelope.name.clone(), work.envelope.id);
         match result {
             RunResult::Ended(Ok(())) => {
-                self.recent.insert(id, handler);
+                self.recent.insert((id, handler));
                 let handled = || Occurrence::Handled { handler: work.handler.name.clone(), attempt: work.attempt };
                 self.node.observe(&name, id, handled);
             }
@@ -308,13 +379,17 @@ impl DurableTask {
                 });
                 self.fail(sequence, work, error);
             }
-            RunResult::NotStarted => match self.open.get_mut(&sequence) {
-                // Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
-                Some(open) if open.work == 1 => open.give_back = true,
-                _ => self.store_again(sequence, work, Duration::ZERO),
-            },
+            RunResult::NotStarted => self.not_started(sequence, work),
         }
         self.one_less(sequence).await;
+    }
+
+    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
+    fn not_started(&mut self, sequence: u64, work: Work) {
+        match self.open.get_mut(&sequence) {
+            Some(open) if open.work == 1 => open.give_back = true,
+            _ => self.store_again(sequence, work, Duration::ZERO),
+        }
     }
 
     async fn take_unreadable(
@@ -325,10 +400,7 @@ impl DurableTask {
         error: &Error,
         settle: Arc<dyn Settle>,
     ) {
-        let policy = crate::middleware::retry::RetryPolicy {
-            attempts: self.node.limits.event_attempts,
-            base: self.node.limits.backoff,
-        };
+        let policy = RetryPolicy { attempts: self.node.limits.event_attempts, base: self.node.limits.backoff };
         if deliveries < policy.attempts {
             // Another member may be newer and read it.
             return settle_with(&self.spec.name, &settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
@@ -354,7 +426,10 @@ impl DurableTask {
         self.in_flight -= open.work;
         let settlement = match open.give_back {
             true => Settlement::GiveBack(Duration::ZERO),
-            false => Settlement::Acknowledge,
+            false => {
+                self.settled.insert(sequence);
+                Settlement::Acknowledge
+            }
         };
         settle_with(&self.spec.name, &open.settle, settlement).await;
     }
@@ -365,5 +440,12 @@ impl DurableTask {
 async fn settle_with(durable: &Arc<str>, settle: &Arc<dyn Settle>, settlement: Settlement) {
     if let Err(error) = settle.settle(settlement).await {
         tracing::debug!(target: "catga::delivery", %error, %durable, "a settlement was lost");
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

@@ -136,7 +136,7 @@ impl EventRun {
             self.node.counters.retries(1);
             self.start(attempt)
         };
-        let (result, attempts) = finish_with_retries(first, policy, limit, RunError::repeats_event, again).await;
+        let (result, attempts) = finish_with_retries(first, policy, limit, None, RunError::repeats_event, again).await;
         drop(permit);
         let (name, id, handler) = (self.handler.message.name, self.metadata.id, &self.handler.name);
         match result {

@@ -9,7 +9,10 @@ use std::sync::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Duration, Instant},
+};
 
 use super::{counters::Counters, node::Node};
 use crate::{
@@ -41,7 +44,7 @@ enum Item {
 impl Lane {
     pub(crate) fn open(node: &Node, message: MessageInfo) -> Self {
         let (sender, receiver) = mpsc::channel(node.limits.queue.max(1));
-        let (link, counters, ended) = (node.link.clone(), node.counters.clone(), node.ended.clone());
+        let (link, counters, closed) = (node.link.clone(), node.counters.clone(), node.closed.clone());
         node.tasks.spawn(async move {
             let work = async {
                 match message.qos {
@@ -51,7 +54,7 @@ impl Lane {
                     Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME)).await,
                 }
             };
-            ended.run_until_cancelled(work).await.unwrap_or_default();
+            closed.run_until_cancelled(work).await.unwrap_or_default();
         });
         Self(sender)
     }
@@ -65,7 +68,7 @@ impl Lane {
     }
 
     /// Hands over an event of QoS 0; an error says that there was no room in time.
-    pub(crate) async fn hand_over(&self, envelope: Envelope, timeout: std::time::Duration) -> Result<(), Error> {
+    pub(crate) async fn hand_over(&self, envelope: Envelope, timeout: Duration) -> Result<(), Error> {
         match self.0.send_timeout(Item::Message(envelope, None), timeout).await {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Error::shutting_down()),
@@ -73,20 +76,26 @@ impl Lane {
         }
     }
 
-    /// Stores a reliable event.
-    pub(crate) async fn store(&self, envelope: Envelope, timeout: std::time::Duration) -> Result<(), Error> {
+    /// Stores a reliable event; an outcome that is not known in time is an error that says so.
+    pub(crate) async fn store(&self, envelope: Envelope, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
         let (done, stored) = oneshot::channel();
-        match self.0.send_timeout(Item::Message(envelope, Some(done)), timeout).await {
-            Ok(()) => {}
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(Error::shutting_down()),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(full()),
+        match tokio::time::timeout_at(deadline, self.0.send(Item::Message(envelope, Some(done)))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Error::shutting_down()),
+            Err(_) => return Err(full()),
         }
-        stored.await.unwrap_or_else(|_| {
-            Err(Error::unknown(
-                ErrorKind::ShuttingDown,
-                "this node ended before the store confirmed: the event may be stored",
-            ))
-        })
+        match tokio::time::timeout_at(deadline, stored).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => {
+                let text = "this node ended before the store confirmed: the event may be stored";
+                Err(Error::unknown(ErrorKind::ShuttingDown, text))
+            }
+            Err(_) => {
+                let text = format!("the store did not confirm within {timeout:?}: the event may be stored");
+                Err(Error::unknown(ErrorKind::TimedOut, text))
+            }
+        }
     }
 
     /// Waits until everything that was handed over before has left.

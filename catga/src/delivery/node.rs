@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -57,8 +57,14 @@ pub(crate) struct Node {
     pub(crate) stop: CancellationToken,
     /// Fires when running handlers are given up.
     pub(crate) cancel: CancellationToken,
+    /// Fires when every request has been answered.
+    pub(crate) served: CancellationToken,
+    /// Fires when the node has left the transport.
+    pub(crate) closed: CancellationToken,
     /// Fires when everything is over.
     pub(crate) ended: CancellationToken,
+    /// How shutting down ended.
+    pub(crate) farewell: OnceLock<Result<(), Error>>,
     pub(crate) shutting_down: AtomicBool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) started: Instant,
@@ -71,14 +77,18 @@ impl Node {
     /// Encodes a message and checks that the transport can carry it.
     pub(crate) fn encode<M: Message>(&self, message: &M) -> Result<Bytes, Error> {
         let payload = codec::encode(M::NAME, message)?;
-        let limit = self.link.max_payload();
-        if payload.len() > limit {
-            return Err(Error::not_started(
-                ErrorKind::TooLarge,
-                format!("`{}` takes {} bytes, but the transport carries at most {limit}", M::NAME, payload.len()),
-            ));
-        }
+        self.check_size(M::NAME, payload.len())?;
         Ok(payload)
+    }
+
+    /// Refuses what the transport cannot carry.
+    pub(crate) fn check_size(&self, name: &str, size: usize) -> Result<(), Error> {
+        let limit = self.link.max_payload();
+        if size <= limit {
+            return Ok(());
+        }
+        let text = format!("`{name}` takes {size} bytes, but the transport carries at most {limit}");
+        Err(Error::not_started(ErrorKind::TooLarge, text))
     }
 
     /// The way out for the events of a route.

@@ -62,6 +62,7 @@ impl Requests {
         loop {
             tokio::select! {
                 biased;
+                _ = sweep.tick() => self.sweep(),
                 count = self.replies.recv_many(&mut replies, MAX_MESSAGES) => match count {
                     0 => return,
                     _ => replies.drain(..).for_each(|reply| self.complete(reply)),
@@ -70,7 +71,6 @@ impl Requests {
                     0 => return,
                     _ => self.send(&mut asks).await,
                 },
-                _ = sweep.tick() => self.sweep(),
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Retry},
     frame::MAX_MESSAGES,
-    id::{fingerprint, now_millis},
+    id::fingerprint,
     idempotency::{Key, Memory, Verdict},
     message::Kind,
     middleware::{
@@ -79,8 +79,9 @@ impl Server {
 
     /// Serves until the node has ended; while it shuts down, what is new is refused.
     pub(crate) async fn run(mut self) {
-        let ended = self.node.ended.clone();
+        let (cancel, closed, served) = (self.node.cancel.clone(), self.node.closed.clone(), self.node.served.clone());
         let (mut requests, mut local, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        let mut given_up = false;
         loop {
             tokio::select! {
                 biased;
@@ -91,7 +92,8 @@ impl Server {
                     }
                 }
                 _ = self.local.recv_many(&mut local, MAX_MESSAGES) => {}
-                () = ended.cancelled() => break,
+                () = cancel.cancelled(), if !given_up => given_up = true,
+                () = closed.cancelled() => return,
             }
             for finished in finished.drain(..) {
                 self.finish(finished);
@@ -102,13 +104,22 @@ impl Server {
             for LocalRequest { envelope, answer } in local.drain(..) {
                 self.admit(envelope, Asker::Local(answer)).await;
             }
+            if given_up {
+                self.give_up();
+            }
             self.send_replies().await;
+            if given_up {
+                served.cancel();
+            }
         }
+    }
+
+    /// Answers everybody whose request was cut off; their outcome is not known.
+    fn give_up(&mut self) {
         for asker in self.memory.release_all() {
             let text = "the node that ran this request was stopped before it had finished";
             self.answer(asker, Err(Error::unknown(ErrorKind::ShuttingDown, text)));
         }
-        self.send_replies().await;
     }
 
     async fn serve_remote(&mut self, envelope: Envelope) {
@@ -151,8 +162,8 @@ impl Server {
         if node.shutting_down.load(std::sync::atomic::Ordering::Relaxed) {
             return self.release(&key, Error::shutting_down());
         }
-        // The deadline is the earlier of two: what was left when it was sent, and the moment itself on the wall clock.
-        let left = request.remaining_ms.min(request.deadline_ms.saturating_sub(now_millis()));
+        // What was left when it was sent: clocks of two machines need not agree.
+        let left = request.remaining_ms;
         if left == 0 {
             return self.release(&key, too_late());
         }
@@ -273,7 +284,8 @@ impl RequestRun {
             self.node.counters.retries(1);
             self.start(attempt)
         };
-        let running = finish_with_retries(first, policy, limit, RunError::repeats_request, again);
+        let running =
+            finish_with_retries(first, policy, limit, self.metadata.deadline, RunError::repeats_request, again);
         let (result, attempts) = running.await;
         drop(permit);
         let finished = self.finished(result, attempts);

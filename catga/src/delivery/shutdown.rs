@@ -13,12 +13,27 @@ const LOOK: Duration = Duration::from_millis(5);
 const STEP: Duration = Duration::from_secs(1);
 
 impl Node {
-    /// Stops this node within its limit; `for_good` also gives up its own durables.
+    /// Stops this node within its limit; `for_good` also gives up its own durables. The work goes on in a task of its own, so
+    /// that a caller that leaves does not leave the node half stopped; every caller has the same result.
     pub(crate) async fn shut_down(&self, for_good: bool) -> Result<(), Error> {
-        if self.shutting_down.swap(true, Ordering::AcqRel) {
-            self.ended.cancelled().await;
-            return Ok(());
+        if !self.shutting_down.swap(true, Ordering::AcqRel) {
+            let node = self.arc();
+            tokio::spawn(async move {
+                let result = node.stop_in_steps(for_good).await;
+                // Only this task sets it.
+                drop(node.farewell.set(result));
+                node.ended.cancel();
+            });
         }
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => {}
+            () = self.tasks.until_killed() => return Ok(()),
+        }
+        self.farewell.get().map_or(Ok(()), |result| result.as_ref().copied().map_err(Error::duplicate))
+    }
+
+    async fn stop_in_steps(&self, for_good: bool) -> Result<(), Error> {
         tracing::info!(target: "catga", node = %self.id, "shutting down");
         let deadline = Instant::now() + self.limits.shutdown;
         let left = self.finish_what_is_stored(deadline).await;
@@ -40,10 +55,11 @@ impl Node {
                 lane.flush().await;
             }
             self.durables.wait().await;
+            self.served.cancelled().await;
         };
         let flushed = tokio::time::timeout(STEP, flush).await.is_ok();
         let gone = tokio::time::timeout(STEP, self.link.leave(for_good)).await;
-        self.ended.cancel();
+        self.closed.cancel();
         drop(tokio::time::timeout(STEP, self.tasks.wait()).await);
         if !in_time || !flushed {
             let text = format!("shutting down took too long: {running} runs of handlers were cancelled");

@@ -16,7 +16,7 @@ use crate::{
     handler::{Bound, ErasedHandler, Start, Typed},
     message::{Message, MessageInfo, Place, Qos},
     middleware::{
-        gate::{Entry, Gate, Permit},
+        gate::{Entry, Gate},
         retry::RetryPolicy,
     },
 };
@@ -31,8 +31,7 @@ pub(crate) struct HandlerEntry {
     pub(crate) timeout: Duration,
     pub(crate) concurrency: usize,
     pub(crate) bound: Bound,
-    /// `None` without the default layers.
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Gate,
 }
 
 impl HandlerEntry {
@@ -46,14 +45,11 @@ impl HandlerEntry {
     }
 
     pub(crate) fn enter(&self) -> Entry {
-        match &self.gate {
-            Some(gate) => gate.enter(),
-            None => Entry::Now(Permit::unlimited()),
-        }
+        self.gate.enter()
     }
 
     pub(crate) fn occupied(&self) -> usize {
-        self.gate.as_ref().map_or(0, Gate::occupied)
+        self.gate.occupied()
     }
 }
 

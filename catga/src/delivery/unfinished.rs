@@ -15,6 +15,7 @@ use crate::{
 
 /// How long the task waits before it stores again what the store did not take.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a dead letter says beside where and when.
 pub(super) struct Grave {
     pub(super) handler: Option<Arc<str>>,
@@ -38,6 +39,7 @@ impl DurableTask {
             work.attempt += 1;
             // What a run emitted in part, or did before its time-out, its repeat may emit again.
             work.repeat |= matches!(error.cause, Cause::NotEmitted | Cause::TimedOut);
+            work.crashes = 0;
             self.store_again(sequence, work, delay);
         } else {
             self.bury(sequence, work, error.failure);
@@ -47,8 +49,12 @@ impl DurableTask {
     /// Stores a message alone for this durable, with the one handler that remains.
     pub(super) fn store_again(&mut self, sequence: u64, work: Work, delay: Duration) {
         let mut envelope = Envelope::clone(&work.envelope);
-        let handlers = vec![(work.handler.name.to_string(), work.attempt)];
-        envelope.retry = Some(RetryPart { handlers, replays: replays(&work.envelope) });
+        envelope.retry = Some(RetryPart {
+            handler: work.handler.name.to_string(),
+            attempt: work.attempt,
+            crashes: work.crashes,
+            replays: replays(&work.envelope),
+        });
         envelope.repeat |= work.repeat;
         let identity = MessageId::derived(&[
             b"retry",
@@ -56,6 +62,7 @@ impl DurableTask {
             self.spec.name.as_bytes(),
             work.handler.name.as_bytes(),
             &work.attempt.to_le_bytes(),
+            &work.crashes.to_le_bytes(),
             &replays(&work.envelope).to_le_bytes(),
             &sequence.to_le_bytes(),
         ]);
@@ -82,27 +89,23 @@ impl DurableTask {
         self.store_dead(sequence, identity, Grave { handler: Some(handler), attempts, replays, failure, content });
     }
 
-    /// A retry for a handler that this node no longer has is not lost: it waits among the dead letters.
-    pub(super) fn bury_for_the_missing(&mut self, sequence: u64, envelope: &Arc<Envelope>) {
-        let Some(retry) = &envelope.retry else { return };
-        for (name, attempt) in &retry.handlers {
-            if !self.has_handler(&envelope.name, name) {
-                tracing::error!(
-                    target: "catga::delivery", handler = %name, message = %envelope.name, id = %envelope.id,
-                    "a reliable event waits for a handler that this node does not have: it becomes a dead letter"
-                );
-                let failure = Failure::new("no_handler", format!("this node has no handler `{name}`"));
-                let message = Envelope { retry: None, ..Envelope::clone(envelope) };
-                let grave = Grave {
-                    handler: Some(name.as_str().into()),
-                    attempts: attempt.saturating_sub(1),
-                    replays: retry.replays,
-                    failure,
-                    content: DeadContent::Message(Box::new(message)),
-                };
-                self.store_dead(sequence, envelope.id.as_u128(), grave);
-            }
-        }
+    /// A retry for a handler that this node does not have is not lost: it waits among the dead letters.
+    pub(super) fn bury_for_the_missing(&mut self, sequence: u64, envelope: &Envelope, retry: &RetryPart) {
+        let name = &retry.handler;
+        tracing::error!(
+            target: "catga::delivery", handler = %name, message = %envelope.name, id = %envelope.id,
+            "a reliable event waits for a handler that this node does not have: it becomes a dead letter"
+        );
+        let failure = Failure::new("no_handler", format!("this node has no handler `{name}`"));
+        let message = Envelope { retry: None, ..Envelope::clone(envelope) };
+        let grave = Grave {
+            handler: Some(name.as_str().into()),
+            attempts: retry.attempt.saturating_sub(1),
+            replays: retry.replays,
+            failure,
+            content: DeadContent::Message(Box::new(message)),
+        };
+        self.store_dead(sequence, envelope.id.as_u128(), grave);
     }
 
     pub(super) fn store_dead(&mut self, sequence: u64, about: u128, grave: Grave) {

@@ -1,6 +1,9 @@
 //! What one handler is to do with one reliable event, and how a run of it goes.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
 use super::{
     node::Node,
@@ -24,6 +27,14 @@ pub(super) struct Work {
     pub(super) attempt: u32,
     /// An earlier run may have ended without this task knowing.
     pub(super) repeat: bool,
+    /// How often a delivery of it ended without an answer.
+    pub(super) crashes: u32,
+}
+
+/// A run that is under way, or waits for its turn.
+pub(super) enum Begun {
+    Started(Started<()>, Permit),
+    Waiting(oneshot::Receiver<Permit>),
 }
 
 /// How a run ended.
@@ -34,6 +45,27 @@ pub(super) enum RunResult {
 }
 
 impl Work {
+    /// Waits for the handler's turn if need be, and runs to the end. Always gives a result: whoever waits for it would wait
+    /// for ever.
+    pub(super) async fn run(&self, begun: Begun, node: &Arc<Node>) -> RunResult {
+        let running = async {
+            match begun {
+                Begun::Started(started, permit) => self.finish(started, permit, node).await,
+                Begun::Waiting(turn) => match turn.await {
+                    Ok(permit) => match self.start(node) {
+                        Ok(started) => self.finish(started, permit, node).await,
+                        Err(error) => RunResult::Ended(Err(error)),
+                    },
+                    Err(_) => RunResult::NotStarted,
+                },
+            }
+        };
+        AssertUnwindSafe(running)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|payload| RunResult::Ended(Err(RunError::answered(Failure::panicked(&*payload)))))
+    }
+
     pub(super) fn start(&self, node: &Arc<Node>) -> Result<Started<()>, RunError> {
         let message: Decoded = match self.handler.erased().decode(&self.envelope.payload) {
             Ok(message) => message.into(),
@@ -46,7 +78,7 @@ impl Work {
         Ok(start(run, |run| self.handler.erased().start_event(&*message, run)))
     }
 
-    pub(super) async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {
+    async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {
         let running = started.finish(self.handler.timeout);
         let result = tokio::select! {
             biased;

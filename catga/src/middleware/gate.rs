@@ -29,7 +29,7 @@ struct Shared {
 
 /// The right to run once; gives the turn on when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Option<Arc<Shared>>);
+pub(crate) struct Permit(Arc<Shared>);
 
 /// What the gate says to a newcomer.
 pub(crate) enum Entry {
@@ -64,12 +64,12 @@ impl Gate {
         let shared = &self.0;
         let free = |count: usize| (count < shared.limit).then_some(count + 1);
         if shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, free).is_ok() {
-            return Entry::Now(Permit(Some(shared.clone())));
+            return Entry::Now(Permit(shared.clone()));
         }
         // The place in the queue is reserved before the newcomer is counted: nothing is ever counted and then refused.
         let Ok(place) = shared.waiters.try_reserve() else { return Entry::Full };
         if shared.occupied.fetch_add(1, Ordering::AcqRel) < shared.limit {
-            return Entry::Now(Permit(Some(shared.clone())));
+            return Entry::Now(Permit(shared.clone()));
         }
         let (sender, receiver) = oneshot::channel();
         place.send(sender);
@@ -82,16 +82,9 @@ impl Gate {
     }
 }
 
-impl Permit {
-    /// A permit of no gate.
-    pub(crate) const fn unlimited() -> Self {
-        Self(None)
-    }
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(shared) = self.0.take() else { return };
+        let shared = &self.0;
         if shared.occupied.fetch_sub(1, Ordering::AcqRel) > shared.limit {
             shared.turns.fetch_add(1, Ordering::AcqRel);
             shared.turn.notify_one();
@@ -109,7 +102,7 @@ impl Turnstile {
                     self.gate.0.turn.notified().await;
                 }
                 // A turn exists only where a waiter was counted, and the waiter is in the queue or about to be.
-                let permit = Permit(Some(self.gate.0.clone()));
+                let permit = Permit(self.gate.0.clone());
                 match self.waiters.recv().await {
                     // A waiter that has gone drops the permit, and with it passes the turn on.
                     Some(waiter) => drop(waiter.send(permit)),

@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     context::{Context, MAX_EMITTED, Run},
-    error::{Failure, Retry},
+    error::{ErrorKind, Failure, Retry},
     handler::{Running, poll_isolated},
     id::MessageId,
     middleware::retry::RetryPolicy,
@@ -128,6 +130,8 @@ async fn leave(context: Context) -> Result<(), Failure> {
     }
     let parent = context.id().as_u128().to_le_bytes();
     let mut occurrences: HashMap<u128, u32> = HashMap::new();
+    // All are encoded before the first leaves: what cannot travel keeps the others back.
+    let mut ready = Vec::with_capacity(emitted.len());
     for emission in emitted {
         let name = emission.name();
         let payload = emission.encode().map_err(|error| Failure::new("emit", error.to_string()).permanent())?;
@@ -136,10 +140,14 @@ async fn leave(context: Context) -> Result<(), Failure> {
         *nth += 1;
         let id =
             MessageId::derived(&[&parent, context.handler().as_bytes(), name.as_bytes(), &payload, &nth.to_le_bytes()]);
-        emission
-            .leave(context.clone(), id, payload)
-            .await
-            .map_err(|error| Failure::new("emit", format!("`{name}` could not leave: {error}")).transient())?;
+        ready.push((emission, id, payload));
+    }
+    for (emission, id, payload) in ready {
+        let name = emission.name();
+        emission.leave(context.clone(), id, payload).await.map_err(|error| {
+            let failure = Failure::new("emit", format!("`{name}` could not leave: {error}"));
+            if error.kind() == ErrorKind::TooLarge { failure.permanent() } else { failure.transient() }
+        })?;
     }
     Ok(())
 }
@@ -150,6 +158,7 @@ pub(crate) async fn finish_with_retries<R: Send + 'static>(
     first: Result<Started<R>, RunError>,
     policy: RetryPolicy,
     limit: Duration,
+    deadline: Option<Instant>,
     repeats: fn(&RunError) -> bool,
     again: impl Fn(u32) -> Started<R>,
 ) -> (Result<R, RunError>, u32) {
@@ -162,7 +171,12 @@ pub(crate) async fn finish_with_retries<R: Send + 'static>(
         if attempt >= policy.attempts || !repeats(error) {
             break;
         }
-        tokio::time::sleep(policy.jittered(attempt)).await;
+        let at = Instant::now() + policy.jittered(attempt);
+        // Nobody would wait for what starts then.
+        if deadline.is_some_and(|deadline| at >= deadline) {
+            break;
+        }
+        tokio::time::sleep_until(at).await;
         attempt += 1;
         result = again(attempt).finish(limit).await;
     }

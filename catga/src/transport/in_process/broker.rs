@@ -49,12 +49,12 @@ impl Broker {
             };
             tokio::select! {
                 biased;
+                () = timer => {}
+                _ = housekeeping.tick() => self.keep_house(),
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle(command),
                     None => return,
                 },
-                () = timer => {}
-                _ = housekeeping.tick() => self.keep_house(),
             }
             self.fire_timers();
         }

@@ -247,7 +247,6 @@ impl DurableState {
         unseen + waiting + open + self.own.len()
     }
 
-    #[cfg(feature = "testing")]
     pub(super) fn has_members(&self) -> bool {
         self.members.iter().any(|member| !member.sender.is_closed())
     }

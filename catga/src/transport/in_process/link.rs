@@ -166,13 +166,9 @@ impl Link for InProcessLink {
     }
 }
 
-/// The identity of a batch in the store: that of its message, or one that its messages make together.
+/// The identity of a batch in the store: its name and the ids of its messages. Two types may share an id.
 fn identity_of(batch: &[Envelope]) -> u128 {
-    match batch {
-        [only] => only.id.as_u128(),
-        several => {
-            let ids: Vec<u8> = several.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
-            fingerprint(&[&ids])
-        }
-    }
+    let name = batch.first().map_or("", |first| &first.name);
+    let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
+    fingerprint(&[name.as_bytes(), &ids])
 }
