@@ -35,7 +35,7 @@ fn parcel(envelope: &Envelope) -> Parcel {
         id: envelope.id,
         message: envelope.name.to_string(),
         number: numbered.map(|numbered| numbered.number),
-        retry: envelope.retry.as_ref().and_then(|retry| retry.handlers.first().cloned()),
+        retry: envelope.retry.as_ref().map(|retry| (retry.handler.clone(), retry.attempt)),
         replays: envelope.retry.as_ref().map_or(0, |retry| retry.replays),
         correlation: envelope.correlation,
     }

@@ -39,8 +39,8 @@ struct MiscountsAttempts;
 
 impl Hooks for MiscountsAttempts {
     fn storing_for(&self, _: &str, _: &str, message: &mut Envelope, _: &mut Duration) {
-        for (_, attempt) in message.retry.iter_mut().flat_map(|retry| &mut retry.handlers) {
-            *attempt += u32::from(*attempt == 3);
+        if let Some(retry) = &mut message.retry {
+            retry.attempt += u32::from(retry.attempt == 3);
         }
     }
 }
