@@ -81,6 +81,9 @@ async fn a_handler_that_never_returns_has_what_it_cannot_take_dropped_and_counte
         bench.gossip("node1", number, Plan { hangs: true, ..Plan::default() }).await;
     }
     bench.pass(Duration::from_secs(1)).await;
+    // The next one shows the gap behind those that found no room.
+    bench.gossip("node1", 200, Plan { hangs: true, ..Plan::default() }).await;
+    bench.pass(Duration::from_secs(1)).await;
 }
 
 fn effects_on(history: &History, node: &str) -> usize {
