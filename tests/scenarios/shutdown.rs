@@ -74,7 +74,7 @@ async fn handlers_that_take_too_long_are_cancelled_and_their_callers_do_not_know
     let start = tokio::time::Instant::now();
     let error = first.shutdown().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(2_100), "{:?}", start.elapsed());
     assert_eq!(remote.await.unwrap().unwrap_err().outcome(), Outcome::Unknown);
     assert!(log.is_empty());
 }

@@ -38,11 +38,12 @@ impl Node {
         let deadline = Instant::now() + self.limits.shutdown;
         let left = self.finish_what_is_stored(deadline).await;
         self.stop.cancel();
+        // Waiting ends only when no further durable can come.
+        self.durables.close();
         let in_time = tokio::time::timeout_at(deadline, async {
             while self.handlers.occupied() > 0 {
                 tokio::time::sleep(LOOK).await;
             }
-            self.durables.close();
             self.durables.wait().await;
         });
         let in_time = in_time.await.is_ok();

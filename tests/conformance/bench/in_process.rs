@@ -1,0 +1,89 @@
+//! The transport inside one process, as a subject of the suite.
+
+use std::{sync::Arc, time::Duration};
+
+use catga::{
+    Builder,
+    testing::{Fault, Harness, Traffic},
+    transport::Transport,
+};
+use futures_util::future::BoxFuture;
+
+use super::{
+    hooked::Shared,
+    subject::{Faults, Subject},
+};
+
+/// Nodes that share a broker in this process.
+pub struct InProcessSubject(Harness);
+
+impl InProcessSubject {
+    pub fn new() -> Arc<dyn Subject> {
+        Arc::new(Self(Harness::new()))
+    }
+
+    fn inject(&self, fault: Fault) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.inject(fault))
+    }
+}
+
+impl Subject for InProcessSubject {
+    fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(self.0.broker().clone())
+    }
+
+    fn node(&self, transport: Shared, id: &str) -> Builder {
+        self.0.node_on(transport, id)
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { self.0.settled().await.unwrap() })
+    }
+
+    fn under_way(&self) -> usize {
+        // A consumer asks for 16 deliveries at a time, of at most 32 messages each.
+        16 * 32
+    }
+
+    fn faults(&self) -> &dyn Faults {
+        self
+    }
+}
+
+impl Faults for InProcessSubject {
+    fn cut<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()> {
+        self.inject(Fault::cut(node))
+    }
+
+    fn heal(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.heal())
+    }
+
+    fn lose_acknowledgements(&self, count: usize) -> BoxFuture<'_, ()> {
+        self.inject(Fault::drop(Traffic::Acknowledgement).times(count))
+    }
+
+    fn lose_store_confirmations(&self, count: usize) -> BoxFuture<'_, ()> {
+        self.inject(Fault::drop(Traffic::StoreConfirmation).times(count))
+    }
+
+    fn lose_deliveries(&self, count: usize) -> BoxFuture<'_, ()> {
+        self.inject(Fault::drop(Traffic::Delivery).times(count))
+    }
+
+    fn double_deliveries(&self, count: usize) -> BoxFuture<'_, ()> {
+        self.inject(Fault::duplicate(Traffic::Delivery).times(count))
+    }
+
+    fn double_requests(&self, count: usize) -> BoxFuture<'_, ()> {
+        self.inject(Fault::duplicate(Traffic::Request).times(count))
+    }
+
+    fn lose_replies(&self, count: usize) -> BoxFuture<'_, ()> {
+        self.inject(Fault::drop(Traffic::Reply).times(count))
+    }
+
+    fn delay_replies(&self, count: usize, delay: Duration) -> BoxFuture<'_, ()> {
+        self.inject(Fault::delay(Traffic::Reply, delay).times(count))
+    }
+}

@@ -1,0 +1,57 @@
+//! What the author of a transport gives the suite: the transport, and the faults that it can be put through.
+
+use std::{sync::Arc, time::Duration};
+
+use catga::{Builder, Mediator, transport::Transport};
+use futures_util::future::BoxFuture;
+
+use super::hooked::Shared;
+
+/// A transport under test, with an empty store of its own.
+pub trait Subject: Send + Sync + 'static {
+    /// A way in; every one leads to the same store.
+    fn transport(&self) -> Arc<dyn Transport>;
+
+    /// Starts to describe a node on a transport that leads to this one.
+    fn node(&self, transport: Shared, id: &str) -> Builder {
+        Mediator::builder().node(id).transport(transport).killable()
+    }
+
+    /// Waits until nothing is under way for a node that is there: delivered, retried or buried, all of it.
+    fn settled(&self) -> BoxFuture<'_, ()>;
+
+    /// How many messages of a durable may still arrive at a node that asks for no more.
+    fn under_way(&self) -> usize;
+
+    fn faults(&self) -> &dyn Faults;
+}
+
+/// What goes wrong between nodes and their store. Nodes are killed by the suite itself.
+pub trait Faults: Send + Sync {
+    /// Nothing reaches this node and nothing leaves it.
+    fn cut<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()>;
+
+    /// Ends every fault.
+    fn heal(&self) -> BoxFuture<'_, ()>;
+
+    /// So many signs of how a delivery was settled do not reach the store.
+    fn lose_acknowledgements(&self, count: usize) -> BoxFuture<'_, ()>;
+
+    /// So many messages are stored without their sender being told.
+    fn lose_store_confirmations(&self, count: usize) -> BoxFuture<'_, ()>;
+
+    /// So many deliveries do not reach their node.
+    fn lose_deliveries(&self, count: usize) -> BoxFuture<'_, ()>;
+
+    /// So many deliveries reach their node twice.
+    fn double_deliveries(&self, count: usize) -> BoxFuture<'_, ()>;
+
+    /// So many requests reach their node twice.
+    fn double_requests(&self, count: usize) -> BoxFuture<'_, ()>;
+
+    /// So many replies do not reach who asked.
+    fn lose_replies(&self, count: usize) -> BoxFuture<'_, ()>;
+
+    /// So many replies arrive late.
+    fn delay_replies(&self, count: usize, delay: Duration) -> BoxFuture<'_, ()>;
+}

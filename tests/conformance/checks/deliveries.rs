@@ -1,0 +1,194 @@
+//! Nothing is lost, nothing is made up, and what comes twice has a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use catga::{MessageId, transport::Settlement};
+
+use crate::{
+    history::{Fault, HandlerSpec, History, Number, Parcel, Run, Violation, What},
+    messages::text_of,
+    violated,
+};
+
+/// Every acknowledged publish is handled or dead-lettered by every registered node or group.
+pub fn property_1(history: &History) -> Result<(), Violation> {
+    let (present, ended) = (present(history), ended(history));
+    let mut registered: BTreeMap<&str, &[HandlerSpec]> = BTreeMap::new();
+    let mut calls: BTreeMap<Number, (&str, Vec<(&str, &HandlerSpec)>)> = BTreeMap::new();
+    let at_rest = history.iter().rfind(|(_, entry)| matches!(entry.what, What::AtRest)).map_or(0, |(index, _)| index);
+    for (_, entry) in history.iter().filter(|(index, _)| *index < at_rest) {
+        match &entry.what {
+            What::Joined { handlers, .. } => drop(registered.insert(&entry.node, handlers)),
+            What::Shutdown { for_good: true, .. } => drop(registered.remove(&*entry.node)),
+            What::Publishing { number, message, reliable: true, .. } => {
+                let bound = registered.iter().flat_map(|(node, handlers)| handlers.iter().map(|one| (*node, one)));
+                calls.insert(*number, (message, bound.filter(|(_, handler)| handler.message == *message).collect()));
+            }
+            What::Published { number, outcome: Ok(()) } => {
+                let Some((message, bound)) = calls.get(number) else { continue };
+                for (node, handler) in bound {
+                    let done = match handler.group {
+                        Some(group) => {
+                            let in_group = |other: &&HandlerSpec| other.group == Some(group);
+                            let mut members = present.iter().flat_map(|node| registered.get(node)).copied().flatten();
+                            members.find(in_group).is_none() || ended.contains(&(*number, handler.name, None))
+                        }
+                        None => !present.contains(node) || ended.contains(&(*number, handler.name, Some(node))),
+                    };
+                    if !done {
+                        violated!("{message} {number} was stored, but `{}` on {node} never ended it", handler.name);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The nodes that are there at the end.
+fn present(history: &History) -> BTreeSet<&str> {
+    let mut present = BTreeSet::new();
+    for (_, entry) in history.iter() {
+        match entry.what {
+            What::Joined { .. } => drop(present.insert(&*entry.node)),
+            What::Killed | What::Shutdown { .. } => drop(present.remove(&*entry.node)),
+            _ => {}
+        }
+    }
+    present
+}
+
+/// What each handler ended, by an effect or by a dead letter: on each node, and anywhere.
+fn ended(history: &History) -> BTreeSet<(Number, &str, Option<&str>)> {
+    let mut ended = BTreeSet::new();
+    for (_, entry) in history.iter() {
+        let (number, handler) = match &entry.what {
+            What::Effect(run) => (Some(run.number), Some(&run.handler)),
+            What::Buried(letter) => (letter.message.as_ref().and_then(|parcel| parcel.number), letter.handler.as_ref()),
+            _ => continue,
+        };
+        if let (Some(number), Some(handler)) = (number, handler) {
+            ended.extend([(number, handler.as_str(), None), (number, handler.as_str(), Some(&*entry.node))]);
+        }
+    }
+    ended
+}
+
+/// Nothing is handled that was not published, payload and headers intact.
+pub fn property_2(history: &History) -> Result<(), Violation> {
+    let mut known: BTreeMap<Number, String> = BTreeMap::new();
+    let mut asked = BTreeSet::new();
+    let mut ran = BTreeSet::new();
+    let mut ids: BTreeMap<MessageId, Number> = BTreeMap::new();
+    for (_, entry) in history.iter() {
+        match &entry.what {
+            What::Publishing { number, .. } => drop(known.insert(*number, number.to_string())),
+            What::Asked { number, .. } => drop(asked.insert(*number)),
+            What::Started(run) => {
+                let Run { number, handler, .. } = run;
+                match (run.emitted_by, known.get(number)) {
+                    (Some(parent), _) if !ran.contains(&parent) => {
+                        violated!("{parent:?} never ran, but emitted {number}")
+                    }
+                    (None, None) if !asked.contains(number) => {
+                        violated!("`{handler}` was given {number}, which nobody sent")
+                    }
+                    (None, Some(header)) if run.header != *header => {
+                        violated!("`{handler}` was given {number} with header {:?} instead of {header:?}", run.header)
+                    }
+                    _ => {}
+                }
+                if !asked.contains(number) && run.text != text_of(*number) {
+                    violated!("`{handler}` was given {number} with another text: {:?}", run.text);
+                }
+                if *ids.entry(run.id).or_insert(*number) != *number {
+                    violated!("`{handler}` was given {number} under the id of {}", ids[&run.id]);
+                }
+                ran.insert((*number, run.attempt));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What is known of a delivery.
+struct Made<'a> {
+    node: &'a str,
+    messages: usize,
+    open: bool,
+    given_back: bool,
+    last_sign: std::time::Duration,
+}
+
+/// Duplicates are at most the messages in flight at each fault plus those of expired leases.
+pub fn property_3(history: &History) -> Result<(), Violation> {
+    let largest = history.iter().map(|(_, entry)| match &entry.what {
+        What::Received { messages, .. } => *messages,
+        _ => 1,
+    });
+    let largest = largest.max().unwrap_or(1);
+    let mut made: BTreeMap<(&str, u64), Made<'_>> = BTreeMap::new();
+    let (mut duplicates, mut excused) = (0, 0);
+    for (_, entry) in history.iter() {
+        match &entry.what {
+            What::Killed | What::Fault(Fault::Cut) => {
+                let open = made.values().filter(|delivery| delivery.open && *delivery.node == *entry.node);
+                excused += open.map(|delivery| delivery.messages).sum::<usize>();
+            }
+            What::Fault(
+                Fault::LoseAcknowledgements(count) | Fault::LoseDeliveries(count) | Fault::DoubleDeliveries(count),
+            ) => excused += count * largest,
+            What::Settled { durable, sequence, settlement } => {
+                let Some(delivery) = made.get_mut(&(durable.as_str(), *sequence)) else { continue };
+                delivery.last_sign = entry.at;
+                delivery.open &= *settlement == Settlement::Progress;
+                delivery.given_back = matches!(settlement, Settlement::GiveBack(_));
+            }
+            What::Received { durable, sequence, messages, .. } => {
+                let (node, messages) = (&*entry.node, *messages);
+                if let Some(before) = made.get(&(durable.as_str(), *sequence))
+                    && !before.given_back
+                {
+                    duplicates += messages;
+                    let wait = history.node(before.node).map(|(_, limits)| limits.ack_wait).unwrap_or_default();
+                    if before.open && entry.at - before.last_sign >= wait {
+                        excused += messages;
+                    }
+                }
+                let delivery = Made { node, messages, open: true, given_back: false, last_sign: entry.at };
+                made.insert((durable, *sequence), delivery);
+            }
+            _ => {}
+        }
+        if duplicates > excused {
+            violated!("{duplicates} messages were delivered again, but no more than {excused} have a reason");
+        }
+    }
+    stored_once(history)
+}
+
+/// No message is in the store twice, unless a node put it there twice.
+fn stored_once(history: &History) -> Result<(), Violation> {
+    let key = |durable: &str, parcel: &Parcel| (durable.to_owned(), parcel.id, parcel.retry.clone(), parcel.replays);
+    let mut stored: BTreeMap<_, usize> = BTreeMap::new();
+    let mut places: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
+    for (_, entry) in history.iter() {
+        match &entry.what {
+            What::StoredFor { durable, parcel, .. } => *stored.entry(key(durable, parcel)).or_default() += 1,
+            What::Received { durable, sequence, parcels, .. } => {
+                for parcel in parcels {
+                    let places = places.entry(key(durable, parcel)).or_default();
+                    places.insert(*sequence);
+                    let stored = stored.get(&key(durable, parcel)).copied().unwrap_or(0).max(1);
+                    if places.len() > stored {
+                        violated!("{} was stored {stored} times, but is in {} deliveries", parcel.id, places.len());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! The messages of the suite, which say themselves what their handlers are to do, and the handlers, which write down
+//! what they did.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use catga::{Builder, Command, Context, Event, Failure, Query, State, handler};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    history::{HandlerSpec, Number, Run, What},
+    journal::Journal,
+};
+
+/// The header that travels with what the suite publishes.
+pub const HEADER: &str = "suite";
+
+/// What a handler is to do with a message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plan {
+    /// So many runs fail, until the world is mended.
+    pub fails: u32,
+    /// A failure is a panic.
+    pub panics: bool,
+    /// A failure is final.
+    pub permanent: bool,
+    /// The handler never ends.
+    pub hangs: bool,
+    /// Work before the effect, and between the effect and the end of the run, in milliseconds.
+    pub before_ms: u64,
+    pub after_ms: u64,
+    /// Each run emits an echo that names it.
+    pub emits: bool,
+}
+
+/// A reliable event.
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+#[catga(name = "conformance.fact")]
+pub struct Fact {
+    pub number: Number,
+    pub text: String,
+    pub plan: Plan,
+}
+
+/// A reliable event that a handler emits.
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+#[catga(name = "conformance.echo")]
+pub struct Echo {
+    pub number: Number,
+    pub text: String,
+    pub of: Number,
+    pub attempt: u32,
+}
+
+/// An event of QoS 0.
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[catga(name = "conformance.rumour")]
+pub struct Rumour {
+    pub number: Number,
+    pub text: String,
+    pub plan: Plan,
+}
+
+/// A command; the reply is its number.
+#[derive(Command, Clone, Serialize, Deserialize)]
+#[response(Number)]
+#[catga(name = "conformance.order")]
+pub struct Order {
+    pub number: Number,
+    pub plan: Plan,
+}
+
+/// A query; the reply is its number.
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(Number)]
+#[catga(name = "conformance.question")]
+pub struct Question {
+    pub number: Number,
+    pub plan: Plan,
+}
+
+/// What handlers share, outside of every node.
+#[derive(Clone)]
+pub struct World {
+    pub journal: Journal,
+    /// What failed so far succeeds from now on.
+    pub mended: Arc<AtomicBool>,
+}
+
+/// A handler that a node can be given.
+pub struct Role {
+    pub spec: HandlerSpec,
+    pub add: fn(Builder) -> Builder,
+}
+
+const fn spec(name: &'static str, message: &'static str, group: Option<&'static str>) -> HandlerSpec {
+    HandlerSpec { name, message, group, attempts: 4, backoff: Duration::from_millis(100) }
+}
+
+pub const NOTE: Role =
+    Role { spec: spec("conformance.note", "conformance.fact", None), add: |builder| builder.handler(note) };
+
+pub const AUDIT: Role = Role {
+    spec: HandlerSpec {
+        attempts: 2,
+        backoff: Duration::from_secs(1),
+        ..spec("conformance.audit", "conformance.fact", None)
+    },
+    add: |builder| builder.handler(audit),
+};
+
+pub const SHARE: Role =
+    Role { spec: spec("conformance.share", "conformance.fact", Some("team")), add: |builder| builder.handler(share) };
+
+pub const HEAR: Role =
+    Role { spec: spec("conformance.hear", "conformance.echo", None), add: |builder| builder.handler(hear) };
+
+pub const GOSSIP: Role =
+    Role { spec: spec("conformance.gossip", "conformance.rumour", None), add: |builder| builder.handler(gossip) };
+
+pub const EXECUTE: Role = Role {
+    spec: HandlerSpec { attempts: 1, ..spec("conformance.execute", "conformance.order", None) },
+    add: |builder| builder.handler(execute),
+};
+
+pub const ANSWER: Role = Role {
+    spec: HandlerSpec { attempts: 1, ..spec("conformance.answer", "conformance.question", None) },
+    add: |builder| builder.handler(answer),
+};
+
+#[handler(name = "conformance.note")]
+async fn note(fact: Fact, State(world): State<World>, ctx: Context) -> Result<(), Failure> {
+    world.run(&ctx, fact.number, fact.text, &fact.plan, None).await
+}
+
+#[handler(name = "conformance.audit", attempts = 2, backoff = "1s")]
+async fn audit(fact: Fact, State(world): State<World>, ctx: Context) -> Result<(), Failure> {
+    world.run(&ctx, fact.number, fact.text, &Plan { emits: false, ..fact.plan }, None).await
+}
+
+#[handler(name = "conformance.share", group = "team")]
+async fn share(fact: Fact, State(world): State<World>, ctx: Context) -> Result<(), Failure> {
+    world.run(&ctx, fact.number, fact.text, &fact.plan, None).await
+}
+
+#[handler(name = "conformance.hear")]
+async fn hear(echo: Echo, State(world): State<World>, ctx: Context) -> Result<(), Failure> {
+    world.run(&ctx, echo.number, echo.text, &Plan::default(), Some((echo.of, echo.attempt))).await
+}
+
+#[handler(name = "conformance.gossip")]
+async fn gossip(rumour: Rumour, State(world): State<World>, ctx: Context) -> Result<(), Failure> {
+    world.run(&ctx, rumour.number, rumour.text, &rumour.plan, None).await
+}
+
+#[handler(name = "conformance.execute")]
+async fn execute(order: Order, State(world): State<World>, ctx: Context) -> Result<Number, Failure> {
+    world.run(&ctx, order.number, String::new(), &order.plan, None).await.map(|()| order.number)
+}
+
+#[handler(name = "conformance.answer")]
+async fn answer(question: Question, State(world): State<World>, ctx: Context) -> Result<Number, Failure> {
+    world.run(&ctx, question.number, String::new(), &question.plan, None).await.map(|()| question.number)
+}
+
+impl World {
+    /// Does what the plan says and writes down each step.
+    pub async fn run(
+        &self,
+        ctx: &Context,
+        number: Number,
+        text: String,
+        plan: &Plan,
+        emitted_by: Option<(Number, u32)>,
+    ) -> Result<(), Failure> {
+        let attempt = ctx.attempt();
+        let run = Run { emitted_by, emits: plan.emits, ..self.run_of(ctx, number, text) };
+        self.journal.record(ctx.node(), What::Started(run.clone()));
+        if plan.emits {
+            let number = echo_number(number, attempt);
+            ctx.emit(Echo { number, text: text_of(number), of: run.number, attempt });
+        }
+        work(plan.before_ms).await;
+        if plan.hangs {
+            std::future::pending::<()>().await;
+        }
+        if attempt <= plan.fails && !self.mended.load(Ordering::SeqCst) {
+            self.journal.record(ctx.node(), What::Failed { run, permanent: plan.permanent });
+            if plan.panics {
+                // As a panic, but without its report on the screen.
+                std::panic::resume_unwind(Box::new("by plan"));
+            }
+            let failure = Failure::new("planned", "by plan");
+            return Err(if plan.permanent { failure.permanent() } else { failure });
+        }
+        self.effect(ctx, run);
+        work(plan.after_ms).await;
+        Ok(())
+    }
+}
+
+impl World {
+    fn run_of(&self, ctx: &Context, number: Number, text: String) -> Run {
+        Run {
+            handler: ctx.handler().to_owned(),
+            number,
+            attempt: ctx.attempt(),
+            id: ctx.id(),
+            correlation: ctx.correlation(),
+            causation: ctx.causation(),
+            text,
+            header: ctx.headers().get(HEADER).unwrap_or_default().to_owned(),
+            note: None,
+            emitted_by: None,
+            emits: false,
+        }
+    }
+
+    /// Writes down that a run begins.
+    pub fn begin(&self, ctx: &Context, number: Number, text: String) -> Run {
+        let run = self.run_of(ctx, number, text);
+        self.journal.record(ctx.node(), What::Started(run.clone()));
+        run
+    }
+
+    /// Writes down that a run took effect.
+    pub fn effect(&self, ctx: &Context, run: Run) {
+        self.journal.record(ctx.node(), What::Effect(run));
+    }
+}
+
+async fn work(millis: u64) {
+    if millis > 0 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+/// The number of the echo that a run emits.
+pub fn echo_number(number: Number, attempt: u32) -> Number {
+    1_000_000 + number * 100 + Number::from(attempt)
+}
+
+/// The text of the message with this number; long enough that two messages do not agree by chance.
+pub fn text_of(number: Number) -> String {
+    let mut random = fastrand::Rng::with_seed(number);
+    let length = random.usize(8..200);
+    std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()
+}

@@ -1,0 +1,39 @@
+//! What the transport is put through: load and faults, and nothing of a verdict.
+
+mod attempts;
+mod cluster;
+mod faults;
+mod kills;
+mod load;
+mod requests;
+mod shutdown;
+
+use crate::suite::Scenario;
+
+/// Every scenario.
+pub fn all() -> Vec<Scenario> {
+    let all =
+        [load::all(), faults::all(), kills::all(), attempts::all(), shutdown::all(), requests::all(), cluster::all()];
+    all.into_iter().flatten().collect()
+}
+
+/// Tests that the transport inside one process conforms, one test for each scenario.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($($driver:ident, [$($property:ident),*], $provoked:expr;)*) => {
+        pub fn all() -> Vec<$crate::suite::Scenario> {
+            vec![$($crate::scenario!($driver, [$($property),*], $provoked)),*]
+        }
+
+        mod in_process {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $driver() {
+                    use $crate::bench::in_process::InProcessSubject;
+                    let scenario = super::all().into_iter().find(|one| one.name == stringify!($driver)).unwrap();
+                    $crate::suite::conforms(&scenario, InProcessSubject::new()).await;
+                }
+            )*
+        }
+    };
+}
