@@ -21,8 +21,15 @@ use crate::{
         snapshot::{NodeView, Table, Vitals},
     },
     delivery::{
-        counters::Counters, durable::DurableTask, events::EventIntake, limits::Limits, node::Node, observe::Observer,
-        requests::Requests, server::Server, tasks::Tasks,
+        counters::Counters,
+        durable::DurableTask,
+        events::EventIntake,
+        limits::Limits,
+        node::Node,
+        observe::Observer,
+        requests::Requests,
+        server::{Server, answer_probes},
+        tasks::Tasks,
     },
     error::{BoxError, Error},
     extract::States,
@@ -209,6 +216,7 @@ impl Builder {
         let transport = self.transport.take().unwrap_or_else(|| Arc::new(InProcess::new()));
         let capabilities = transport.capabilities();
         let mut problems = wiring::Problems::default();
+        problems.limits(&self.limits);
         let app = problems.name("application", &self.app);
         let given = self.node.as_deref().map(|id| problems.name("node", id));
         let generated = given.is_none();
@@ -291,6 +299,7 @@ impl Builder {
         }
         node.tasks.spawn(Requests::new(link.clone(), asks_receiver, inbox.replies, node.counters.clone()).run());
         node.tasks.spawn(Server::new(node.clone(), inbox.requests, local_receiver).run());
+        node.tasks.spawn(answer_probes(node.clone(), inbox.probes));
         let intake = EventIntake { node: node.clone(), events: inbox.events, sequences: FxHashMap::default() };
         node.tasks.spawn(intake.run());
         let loaded = Arc::downgrade(&node);

@@ -53,7 +53,8 @@ impl DeadLetters {
         };
         let mut envelope = *envelope;
         let replays = letter.replays + 1;
-        envelope.retry = Some(RetryPart { handler: handler.to_string(), attempt: 1, crashes: 0, replays });
+        envelope.retry =
+            Some(RetryPart { handler: handler.to_string(), attempt: 1, crashes: 0, declared: false, replays });
         let identity = MessageId::derived(&[b"replay", &id.as_u128().to_le_bytes(), &replays.to_le_bytes()]);
         self.0.store_for(&letter.durable, envelope, identity, Duration::ZERO).await?;
         self.0.delete_dead_letter(id).await.map(drop)

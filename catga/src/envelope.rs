@@ -138,6 +138,8 @@ pub struct RetryPart {
     pub attempt: u32,
     /// How often a delivery of it ended without an answer: it may kill its process.
     pub crashes: u32,
+    /// Whether it was stored so just before it was to run alone: if it comes again, it is the one that was running.
+    pub declared: bool,
     /// How often it was replayed after it had become a dead letter.
     pub replays: u32,
 }

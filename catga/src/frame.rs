@@ -51,6 +51,27 @@ struct ReplyEntry<'a> {
     result: Result<&'a [u8], RemoteError>,
 }
 
+/// The most bytes of messages that travel together; a larger message travels alone.
+pub(crate) const MAX_TOGETHER: usize = 64 * 1024;
+
+/// Takes the start of `items` that fits into one frame.
+pub(crate) fn take<T>(
+    items: &mut std::iter::Peekable<impl Iterator<Item = T>>,
+    limit: usize,
+    size: impl Fn(&T) -> usize,
+) -> Vec<T> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let fits = |batch: &Vec<T>, bytes: usize, item: &T| {
+        batch.is_empty() || (batch.len() < limit && bytes + size(item) <= MAX_TOGETHER)
+    };
+    while let Some(item) = items.next_if(|item| fits(&batch, bytes, item)) {
+        bytes += size(&item);
+        batch.push(item);
+    }
+    batch
+}
+
 /// Writes messages as one frame.
 ///
 /// # Errors
@@ -185,7 +206,8 @@ mod tests {
             deadline_ms: u64::MAX,
             probe: false,
         });
-        envelope.retry = Some(RetryPart { handler: "orders.note".into(), attempt: 3, crashes: 2, replays: 1 });
+        envelope.retry =
+            Some(RetryPart { handler: "orders.note".into(), attempt: 3, crashes: 2, declared: true, replays: 1 });
         envelope
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     builder::Selection,
+    delivery::limits::Limits,
     error::Error,
     extract::Missing,
     handler::HandlerRegistration,
@@ -186,6 +187,17 @@ impl Problems {
                 "give it one, `.node(\"node1\")`, so that it gets what it missed when it comes back; \
                  or say `.generated_node()` if missing that is intended"
                     .to_owned(),
+            );
+        }
+    }
+
+    /// Checks that each limit leaves something to work with.
+    pub(crate) fn limits(&mut self, limits: &Limits) {
+        for (name, wrong) in limits.mistakes() {
+            self.add(
+                format!("the limit `{name}` {wrong}"),
+                Vec::new(),
+                "see `Limits` for what each one means".to_owned(),
             );
         }
     }

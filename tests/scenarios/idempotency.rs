@@ -132,3 +132,27 @@ async fn more_claims_than_allowed_are_refused() {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
     assert_eq!(results[2].as_ref().unwrap_err().kind(), ErrorKind::Overloaded);
 }
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+#[response(u32)]
+struct Basket {
+    items: std::collections::HashMap<String, u32>,
+}
+
+#[handler]
+async fn weigh(command: Basket, State(log): State<Log>) -> u32 {
+    log.add("weighed");
+    command.items.values().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_of_a_map_is_no_other_content() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(weigh).build().await.unwrap();
+    for _ in 0..10 {
+        // Each map has an order of its own.
+        let items = (1..=9).map(|number| (number.to_string(), number)).collect();
+        assert_eq!(node.send_with(Basket { items }, key("a")).await.unwrap(), 45);
+    }
+    assert_eq!(log.len(), 1);
+}

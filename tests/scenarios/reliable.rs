@@ -326,3 +326,80 @@ async fn a_node_that_leaves_for_good_gives_up_its_place() {
     harness.settled().await.unwrap();
     assert!(log.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_types_may_share_an_id() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = node(&harness, "node1", &log).build().await.unwrap();
+    let options = || catga::PublishOptions { id: Some(catga::MessageId::from_u128(7)), ..Default::default() };
+    node.publish_with(Shipped { order: 1 }, options()).await.unwrap();
+    node.publish_with(Mailed { order: 2 }, options()).await.unwrap();
+    node.publish_with(Shipped { order: 1 }, options()).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node1 1", "node1 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_of_the_publisher_bounds_the_whole_of_it() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = node(&harness, "node1", &log).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::Store)).await;
+    let start = tokio::time::Instant::now();
+    let options = catga::PublishOptions { timeout: Some(Duration::from_millis(100)), ..Default::default() };
+    let error = node.publish_with(Shipped { order: 1 }, options).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (catga::ErrorKind::TimedOut, catga::Outcome::Unknown));
+    assert_eq!(start.elapsed().as_millis(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_acknowledgements_cost_no_attempt() {
+    let harness = Harness::new();
+    let node = harness.node("node1").discover(false).handler(reject).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::Acknowledgement).times(3)).await;
+    node.publish(Rejected { order: 1 }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(harness.record().failed::<Rejected>().count(), 4);
+    assert_eq!(harness.record().dead_lettered::<Rejected>().count(), 1);
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Deadly {
+    number: u32,
+}
+
+#[handler]
+async fn die(event: Deadly, State(log): State<Log>, mediator: catga::Mediator) {
+    if event.number == 3 {
+        log.add("died");
+        mediator.kill();
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    log.add(event.number.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_kills_its_process_ends_alone_as_a_dead_letter() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let publisher = harness.node("publisher").discover(false).build().await.unwrap();
+    let worker = || harness.node("worker").discover(false).state(log.clone()).handler(die);
+    worker().build().await.unwrap().kill();
+    publisher.publish_all((0..32).map(|number| Deadly { number })).await.unwrap();
+    let mut starts = 0;
+    while publisher.dead_letters().list(None, 10).await.unwrap().is_empty() {
+        starts += 1;
+        assert!(starts < 20, "the process was killed {} times", log.count("died"));
+        let _worker = worker().build().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    harness.settled().await.unwrap();
+    let letters = publisher.dead_letters().list(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].failure.code(), "crash_limit");
+    assert_eq!(letters[0].message().unwrap().payload, r#"{"number":3}"#);
+    assert_eq!(log.count("died"), 10);
+    for number in (0..32).filter(|number| *number != 3) {
+        assert!(log.count(&number.to_string()) >= 1, "{number} was not handled");
+    }
+}

@@ -242,3 +242,68 @@ async fn a_node_that_is_cut_off_is_replaced_and_its_late_reply_is_counted_nowher
     harness.inject(Fault::cut("node1")).await;
     assert_eq!(sending.await.unwrap().unwrap(), "node2");
 }
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Block {}
+
+#[handler]
+async fn block(_: Block, State(log): State<Log>) {
+    // Stands for work that computes: it holds its thread.
+    std::thread::sleep(Duration::from_millis(10));
+    log.add("run");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_that_is_busy_computing_is_not_taken_for_dead() {
+    let (harness, log) = (Harness::new(), Log::default());
+    for id in ["node1", "node2"] {
+        harness.node(id).discover(false).state(log.clone()).handler(block).build().await.unwrap();
+    }
+    let caller = caller(&harness).await;
+    let sends = (0..120).map(|_| caller.send(Block {}));
+    let results = futures_util::future::join_all(sends).await;
+    assert!(results.iter().all(Result::is_ok), "{:?}", results.iter().find(|result| result.is_err()));
+    assert_eq!(log.len(), 120);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_counts_from_the_send_also_for_what_had_to_wait_for_its_turn() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = member(&harness, "node1", &log).await;
+    let start = tokio::time::Instant::now();
+    let sends = (0..4).map(|_| node.send(Work { millis: 4_000 }));
+    let results = futures_util::future::join_all(sends).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[derive(Command, Clone)]
+struct Trap {}
+
+impl Serialize for Trap {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Trap {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("by intention")
+    }
+}
+
+#[handler]
+async fn spring(_: Trap) {}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_decoding_panics_harms_only_itself() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(spring).handler(here);
+    let _node = node.build().await.unwrap();
+    // Not through the harness, which decodes what is sent before it is sent.
+    let caller = catga::Mediator::builder().node("caller").discover(false).transport(harness.broker().clone());
+    let caller = caller.build().await.unwrap();
+    let error = caller.send(Trap {}).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::Codec, Outcome::NotStarted));
+    assert_eq!(caller.send(Where {}).await.unwrap(), "node1");
+}

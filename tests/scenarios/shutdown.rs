@@ -110,3 +110,31 @@ async fn nothing_is_taken_after_a_shutdown() {
         assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::NotStarted));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn running_handlers_finish_also_without_the_default_layers() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).default_layers(false).build().await.unwrap();
+    let caller = harness.node("caller").discover(false).build().await.unwrap();
+    let remote = tokio::spawn(caller.send(Task { seconds: 3 }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.shutdown().await.unwrap();
+    remote.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_goes_on_when_its_caller_leaves_and_a_killed_node_has_none() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let mut changes = first.cluster().changes();
+    let running = tokio::spawn(first.send(Task { seconds: 3 }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(tokio::time::timeout(Duration::from_millis(100), first.shutdown()).await);
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, first.shutdown()).await.expect("it ends").unwrap();
+    running.await.unwrap().unwrap();
+    assert_eq!(tokio::time::timeout(limit, changes.next()).await.expect("it ends"), None);
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    second.kill();
+    tokio::time::timeout(limit, second.shutdown()).await.expect("it ends").unwrap();
+}

@@ -194,3 +194,16 @@ fn a_header_that_cannot_travel_is_refused() {
     }
     headers.insert("a", "x".repeat(9_000)).unwrap_err();
 }
+
+#[tokio::test]
+async fn limits_that_nothing_could_work_with_are_refused() {
+    let zero = std::time::Duration::ZERO;
+    let limits = catga::Limits { heartbeat: zero, crash_limit: 0, ..catga::Limits::default() };
+    let text = mistake(builder().limits(limits)).await;
+    assert!(
+        text.contains("the limit `heartbeat` is zero") && text.contains("the limit `crash_limit` is zero"),
+        "{text}"
+    );
+    let limits = catga::Limits { handler_timeout: std::time::Duration::MAX, ..catga::Limits::default() };
+    assert!(mistake(builder().limits(limits)).await.contains("is longer than a year"));
+}

@@ -19,14 +19,12 @@ use super::{
     node::Node,
     observe::Occurrence,
     recent::Recent,
+    suspects::Suspects,
     table::HandlerEntry,
-    unfinished::Grave,
     work::{Begun, RunResult, Work},
 };
 use crate::{
-    dead_letter::DeadContent,
     envelope::Envelope,
-    error::{Error, Failure},
     id::MessageId,
     middleware::{gate::Entry, retry::RetryPolicy},
     transport::{Consumed, Consumer, Delivery, Durable, Settle, Settlement},
@@ -36,9 +34,6 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the task waits at the end of the time to shut down for what was given up to be stored.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// After how many ends without an answer a message runs alone.
-const SUSPECT: u32 = 3;
 
 /// The task's state.
 pub(crate) struct DurableTask {
@@ -53,19 +48,14 @@ pub(crate) struct DurableTask {
     /// The largest number of a delivery so far.
     highest: u64,
     /// Runs of open deliveries.
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// What is being handled now.
-    running: FxHashSet<(MessageId, u16)>,
+    pub(super) running: FxHashSet<(MessageId, u16)>,
     /// What was handled lately, by which handler.
     recent: Recent<(MessageId, u16)>,
     /// Deliveries that were acknowledged lately.
     settled: Recent<u64>,
-    /// What may kill the process, and is to run alone.
-    suspects: VecDeque<(u64, Work)>,
-    /// Whether a suspect runs now.
-    alone: bool,
-    /// What waits until the suspects are through.
-    waiting: VecDeque<(u64, Work)>,
+    pub(super) suspects: Suspects,
     done: mpsc::Receiver<Done>,
     report: mpsc::Sender<Done>,
     /// Stores under way, each of which gives the number of the delivery that waits for it.
@@ -74,13 +64,13 @@ pub(crate) struct DurableTask {
 
 /// A delivery that is not settled.
 pub(super) struct Open {
-    settle: Arc<dyn Settle>,
+    pub(super) settle: Arc<dyn Settle>,
     /// Runs that it began with.
-    work: usize,
+    pub(super) work: usize,
     /// Runs that have not ended and stores that are not confirmed.
     pub(super) left: usize,
     /// The delivery is given back instead of acknowledged: nothing of it was started.
-    give_back: bool,
+    pub(super) give_back: bool,
 }
 
 /// A run that has ended.
@@ -118,9 +108,7 @@ impl DurableTask {
             running: FxHashSet::default(),
             recent: Recent::new(),
             settled: Recent::new(),
-            suspects: VecDeque::new(),
-            alone: false,
-            waiting: VecDeque::new(),
+            suspects: Suspects::default(),
             done,
             report,
             stores: FuturesUnordered::new(),
@@ -137,14 +125,14 @@ impl DurableTask {
         let mut stopping = false;
         let (mut grace, mut closed) = (None, false);
         loop {
-            let more = self.in_flight < self.node.limits.in_flight && !self.alone && self.suspects.is_empty();
+            let more = self.has_room();
             if stop.is_cancelled() && !stopping {
                 stopping = true;
                 // What has arrived and was not taken goes to another node, or waits for the next start.
                 for delivery in self.consumer.close().await {
                     settle_with(&self.spec.name, &delivery.settle, Settlement::GiveBack(Duration::ZERO)).await;
                 }
-                for (sequence, work) in self.suspects.drain(..).chain(self.waiting.drain(..)).collect::<Vec<_>>() {
+                for (sequence, work) in self.suspects.drain() {
                     self.not_started(sequence, work);
                     self.one_less(sequence).await;
                 }
@@ -211,6 +199,11 @@ impl DurableTask {
         };
         if deliveries > 1 && self.settled.contains(&sequence) {
             // Its acknowledgement was lost.
+            for envelope in &messages {
+                for handler in self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice) {
+                    self.note_repeat(envelope, handler);
+                }
+            }
             return settle_with(&self.spec.name, &settle, Settlement::Acknowledge).await;
         }
         if let Some(delay) = self.wait_for_another(&messages, deliveries) {
@@ -223,15 +216,12 @@ impl DurableTask {
         self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
         for envelope in messages {
             let envelope = Arc::new(envelope);
-            for mut work in self.work_on(sequence, &envelope, again) {
+            for work in self.work_on(sequence, &envelope, again) {
                 if let Some(open) = self.open.get_mut(&sequence) {
                     (open.work, open.left, self.in_flight) = (open.work + 1, open.left + 1, self.in_flight + 1);
                 }
                 if deliveries > 1 {
-                    // Whoever had it before gave no answer. It is stored alone, with the count of such ends.
-                    work.crashes += 1;
-                    self.store_again(sequence, work, Duration::ZERO);
-                    self.one_less(sequence).await;
+                    self.suspect(sequence, work).await;
                 } else {
                     self.admit(sequence, work).await;
                 }
@@ -251,36 +241,6 @@ impl DurableTask {
         (missing && deliveries < policy.attempts).then(|| policy.jittered(deliveries))
     }
 
-    /// Starts a run, unless its message has killed too often, or something that may kill is to run first and alone.
-    async fn admit(&mut self, sequence: u64, work: Work) {
-        if work.crashes >= self.node.limits.crash_limit {
-            let text = format!("{} deliveries ended without an answer: the message may kill its process", work.crashes);
-            self.bury(sequence, work, Failure::new("crash_limit", text));
-            self.one_less(sequence).await;
-        } else if work.crashes >= SUSPECT {
-            self.suspects.push_back((sequence, work));
-            self.start_waiting().await;
-        } else if self.alone || !self.suspects.is_empty() {
-            self.waiting.push_back((sequence, work));
-        } else {
-            self.begin(sequence, work).await;
-        }
-    }
-
-    /// Starts what waits: each suspect while nothing else runs, so that none but the guilty dies with it; then the rest.
-    async fn start_waiting(&mut self) {
-        while self.running.is_empty() {
-            self.alone = false;
-            let Some((sequence, suspect)) = self.suspects.pop_front() else { break };
-            self.alone = true;
-            self.begin(sequence, suspect).await;
-        }
-        while !self.alone && self.suspects.is_empty() {
-            let Some((sequence, work)) = self.waiting.pop_front() else { return };
-            self.begin(sequence, work).await;
-        }
-    }
-
     /// What is left to be done with a message here.
     fn work_on(&mut self, sequence: u64, envelope: &Arc<Envelope>, again: bool) -> Vec<Work> {
         if let Some(retry) = &envelope.retry
@@ -293,20 +253,31 @@ impl DurableTask {
         let handlers = self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice);
         let mut work = Vec::new();
         for handler in handlers {
-            let (attempt, crashes) = match &envelope.retry {
-                None => (1, 0),
-                Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes),
+            let (attempt, crashes, declared) = match &envelope.retry {
+                None => (1, 0, false),
+                Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes, retry.declared),
                 Some(_) => continue,
             };
             if repeat && self.recent.contains(&(envelope.id, self.number(handler))) {
-                self.node.counters.duplicates(1);
-                let duplicate = || Occurrence::Duplicate { handler: handler.name.clone() };
-                self.node.observe(&envelope.name, envelope.id, duplicate);
+                self.note_repeat(envelope, handler);
                 continue;
             }
-            work.push(Work { handler: handler.clone(), envelope: envelope.clone(), attempt, repeat, crashes });
+            work.push(Work {
+                handler: handler.clone(),
+                envelope: envelope.clone(),
+                attempt,
+                repeat,
+                crashes,
+                declared,
+            });
         }
         work
+    }
+
+    fn note_repeat(&self, envelope: &Envelope, handler: &HandlerEntry) {
+        self.node.counters.duplicates(1);
+        let duplicate = || Occurrence::Duplicate { handler: handler.name.clone() };
+        self.node.observe(&envelope.name, envelope.id, duplicate);
     }
 
     pub(super) fn has_handler(&self, event: &str, name: &str) -> bool {
@@ -318,7 +289,7 @@ impl DurableTask {
     }
 
     /// Starts a run: in place if it is its turn and it is quick, else in a task.
-    async fn begin(&mut self, sequence: u64, work: Work) {
+    pub(super) async fn begin(&mut self, sequence: u64, work: Work) {
         let number = self.number(&work.handler);
         if !self.running.insert((work.envelope.id, number)) {
             // The same message is being handled now, from another delivery: look again when that has ended.
@@ -392,31 +363,8 @@ impl DurableTask {
         }
     }
 
-    async fn take_unreadable(
-        &mut self,
-        sequence: u64,
-        deliveries: u32,
-        bytes: bytes::Bytes,
-        error: &Error,
-        settle: Arc<dyn Settle>,
-    ) {
-        let policy = RetryPolicy { attempts: self.node.limits.event_attempts, base: self.node.limits.backoff };
-        if deliveries < policy.attempts {
-            // Another member may be newer and read it.
-            return settle_with(&self.spec.name, &settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
-        }
-        tracing::error!(target: "catga::delivery", %error, durable = %self.spec.name, "a delivery cannot be read: it becomes a dead letter");
-        self.in_flight += 1;
-        self.open.insert(sequence, Open { settle, work: 1, left: 1, give_back: false });
-        let failure = Failure::new("codec", error.to_string());
-        let content = DeadContent::Unreadable(bytes);
-        let grave = Grave { handler: None, attempts: deliveries, replays: 0, failure, content };
-        self.store_dead(sequence, u128::from(sequence), grave);
-        self.one_less(sequence).await;
-    }
-
     /// One run or store of a delivery has ended; the last one settles it.
-    async fn one_less(&mut self, sequence: u64) {
+    pub(super) async fn one_less(&mut self, sequence: u64) {
         let Some(open) = self.open.get_mut(&sequence) else { return };
         open.left -= 1;
         if open.left > 0 {
@@ -437,7 +385,7 @@ impl DurableTask {
 
 /// A settlement that is lost leads to another delivery: nothing is repeated here. Takes no `self`, which other threads
 /// must not see while the future waits.
-async fn settle_with(durable: &Arc<str>, settle: &Arc<dyn Settle>, settlement: Settlement) {
+pub(super) async fn settle_with(durable: &Arc<str>, settle: &Arc<dyn Settle>, settlement: Settlement) {
     if let Err(error) = settle.settle(settlement).await {
         tracing::debug!(target: "catga::delivery", %error, %durable, "a settlement was lost");
     }

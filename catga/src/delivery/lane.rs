@@ -23,8 +23,6 @@ use crate::{
     transport::Link,
 };
 
-/// The most bytes of messages in one frame; a larger message travels alone.
-const FRAME_BYTES: usize = 64 * 1024;
 /// The most reliable messages that share a frame: more would make what a crash repeats larger, and gain little.
 const RELIABLE_FRAME: usize = 32;
 /// The most frames of a reliable lane that wait for the store.
@@ -122,23 +120,6 @@ fn frame_limit(message: MessageInfo, default: usize) -> usize {
     }
 }
 
-/// Takes the start of `items` that fits into one frame.
-fn take_frame<T>(
-    items: &mut std::iter::Peekable<std::vec::Drain<'_, T>>,
-    limit: usize,
-    size: impl Fn(&T) -> usize,
-) -> Vec<T> {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    while let Some(item) =
-        items.next_if(|item| batch.is_empty() || (batch.len() < limit && bytes + size(item) <= FRAME_BYTES))
-    {
-        bytes += size(&item);
-        batch.push(item);
-    }
-    batch
-}
-
 /// The task of a lane of QoS 0.
 async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize, counters: Arc<Counters>) {
     let sequence = AtomicU64::new(0);
@@ -157,7 +138,7 @@ async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         }
         let mut rest = envelopes.drain(..).peekable();
         while rest.peek().is_some() {
-            let batch = take_frame(&mut rest, limit, Envelope::size);
+            let batch = frame::take(&mut rest, limit, Envelope::size);
             let count = batch.len();
             if let Err(error) = link.publish(batch).await {
                 counters.drop_events(count, "the transport could not take them");
@@ -193,7 +174,7 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         }
         let mut rest = messages.drain(..).peekable();
         while rest.peek().is_some() {
-            let batch = take_frame(&mut rest, limit, |(envelope, _): &(Envelope, _)| envelope.size());
+            let batch = frame::take(&mut rest, limit, |(envelope, _): &(Envelope, _)| envelope.size());
             let link = link.clone();
             under_way.push(async move {
                 let (envelopes, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();

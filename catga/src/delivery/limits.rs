@@ -92,3 +92,50 @@ impl Default for Limits {
         }
     }
 }
+
+/// Longer than any setting that is meant; beyond, clocks overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+impl Limits {
+    /// The limits that nothing could work with, each with what is wrong.
+    pub(crate) fn mistakes(&self) -> Vec<(&'static str, &'static str)> {
+        let durations = [
+            ("send_deadline", self.send_deadline),
+            ("handler_timeout", self.handler_timeout),
+            ("backoff", self.backoff),
+            ("ack_wait", self.ack_wait),
+            ("idempotency_window", self.idempotency_window),
+            ("probe_after", self.probe_after),
+            ("probe_timeout", self.probe_timeout),
+            ("avoid_for", self.avoid_for),
+            ("publish_timeout", self.publish_timeout),
+            ("heartbeat", self.heartbeat),
+            ("silence", self.silence),
+            ("shutdown", self.shutdown),
+            ("durable_lifetime", self.durable_lifetime),
+            ("generated_lifetime", self.generated_lifetime),
+        ];
+        let numbers = [
+            ("event_attempts", self.event_attempts as usize),
+            ("request_attempts", self.request_attempts as usize),
+            ("concurrency", self.concurrency),
+            ("queue", self.queue),
+            ("in_flight", self.in_flight),
+            ("crash_limit", self.crash_limit as usize),
+            ("delivery_attempts", self.delivery_attempts as usize),
+        ];
+        let mut mistakes = Vec::new();
+        for (name, duration) in durations {
+            if duration.is_zero() {
+                mistakes.push((name, "is zero"));
+            } else if duration > LONGEST {
+                mistakes.push((name, "is longer than a year"));
+            }
+        }
+        mistakes.extend(numbers.iter().filter(|(_, number)| *number == 0).map(|(name, _)| (*name, "is zero")));
+        if self.silence <= self.heartbeat {
+            mistakes.push(("silence", "is not longer than `heartbeat`: every node would count as offline"));
+        }
+        mistakes
+    }
+}

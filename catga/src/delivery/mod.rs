@@ -20,5 +20,6 @@ pub(crate) mod recent;
 pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod shutdown;
+mod suspects;
 mod unfinished;
 mod work;

@@ -12,7 +12,7 @@ use super::counters::Counters;
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind},
-    frame::MAX_MESSAGES,
+    frame::{self, MAX_MESSAGES},
     transport::Link,
 };
 
@@ -83,13 +83,20 @@ impl Requests {
                 batches.entry(ask.node).or_default().push(ask.envelope);
             }
         }
-        for (node, batch) in batches {
-            let tokens: Vec<_> = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
-            if let Err(error) = self.link.request(&node, batch).await {
-                let error = error.with_outcome(crate::error::Outcome::NotStarted);
-                for token in tokens {
-                    self.complete(Reply::new(token, Err(error.duplicate())));
-                }
+        for (node, envelopes) in batches {
+            let mut rest = envelopes.into_iter().peekable();
+            while rest.peek().is_some() {
+                self.send_frame(&node, frame::take(&mut rest, MAX_MESSAGES, Envelope::size)).await;
+            }
+        }
+    }
+
+    async fn send_frame(&mut self, node: &str, batch: Vec<Envelope>) {
+        let tokens: Vec<_> = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
+        if let Err(error) = self.link.request(node, batch).await {
+            let error = error.with_outcome(crate::error::Outcome::NotStarted);
+            for token in tokens {
+                self.complete(Reply::new(token, Err(error.duplicate())));
             }
         }
     }

@@ -17,10 +17,11 @@ use super::{
     table::{Decoded, HandlerEntry},
 };
 use crate::{
+    codec,
     context::{Metadata, Run, Source},
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Retry},
-    frame::MAX_MESSAGES,
+    frame::{self, MAX_MESSAGES},
     id::fingerprint,
     idempotency::{Key, Memory, Verdict},
     message::Kind,
@@ -62,6 +63,9 @@ pub(crate) struct Server {
     outgoing: BTreeMap<Arc<str>, Vec<Reply>>,
 }
 
+/// How long handlers may be polled in a round before the rest of it goes into tasks. On the clock of the machine: it bounds
+/// work, not waiting.
+const QUICK: Duration = Duration::from_millis(1);
 /// How many runs that have ended wait for the task.
 const FINISHED: usize = 4_096;
 
@@ -98,11 +102,12 @@ impl Server {
             for finished in finished.drain(..) {
                 self.finish(finished);
             }
+            let round = std::time::Instant::now();
             for envelope in requests.drain(..) {
-                self.serve_remote(envelope).await;
+                self.serve_remote(envelope, round.elapsed() < QUICK).await;
             }
             for LocalRequest { envelope, answer } in local.drain(..) {
-                self.admit(envelope, Asker::Local(answer)).await;
+                self.admit(envelope, Asker::Local(answer), round.elapsed() < QUICK).await;
             }
             if given_up {
                 self.give_up();
@@ -122,17 +127,14 @@ impl Server {
         }
     }
 
-    async fn serve_remote(&mut self, envelope: Envelope) {
+    async fn serve_remote(&mut self, envelope: Envelope, quick: bool) {
         let Some(request) = &envelope.request else { return };
         let asker = Asker::Remote { node: envelope.source.clone(), token: request.token };
-        match request.probe {
-            true => self.answer(asker, Ok(Bytes::new())),
-            false => self.admit(envelope, asker).await,
-        }
+        self.admit(envelope, asker, quick).await;
     }
 
     /// Takes a request on, unless it is known, refused or too late.
-    async fn admit(&mut self, envelope: Envelope, asker: Asker) {
+    async fn admit(&mut self, envelope: Envelope, asker: Asker, quick: bool) {
         let node = self.node.clone();
         let Some(request) = &envelope.request else { return };
         let Some(handler) = node.handlers.by_name(&envelope.name).and_then(|route| route.request.as_ref()) else {
@@ -140,7 +142,9 @@ impl Server {
             return self.answer(asker, Err(Error::not_started(ErrorKind::NoHandler, text)));
         };
         let key = Key::new(&envelope.name, request.key.as_deref(), envelope.id);
-        let print = fingerprint(&[&envelope.payload]);
+        // Without a key the id tells requests apart: a repeat has the very same bytes.
+        let canonical = request.key.as_ref().and_then(|_| codec::canonical(&envelope.payload));
+        let print = fingerprint(&[canonical.as_deref().unwrap_or(&envelope.payload)]);
         match self.memory.claim(&key, print, asker) {
             Verdict::Run => {}
             Verdict::Joined => return,
@@ -184,6 +188,10 @@ impl Server {
         match handler.enter() {
             Entry::Now(permit) => {
                 let mut started = run.start(1);
+                // A handler that computes for long holds up everything behind it: the rest of the round gets tasks.
+                if !quick {
+                    return node.spawn_run(run.finish(Ok(started), permit));
+                }
                 match started.first().await {
                     std::task::Poll::Ready(result) if run.is_final(&result) => {
                         let finished = run.finished(result, 1);
@@ -235,13 +243,14 @@ impl Server {
     }
 
     async fn send_replies(&mut self) {
-        while let Some((node, mut replies)) = self.outgoing.pop_first() {
-            while !replies.is_empty() {
-                let rest = replies.split_off(replies.len().min(MAX_MESSAGES));
-                if let Err(error) = self.node.link.reply(&node, replies).await {
+        while let Some((node, replies)) = self.outgoing.pop_first() {
+            let mut rest = replies.into_iter().peekable();
+            while rest.peek().is_some() {
+                let size = |reply: &Reply| reply.result.as_ref().map_or(1_024, Bytes::len);
+                let batch = frame::take(&mut rest, MAX_MESSAGES, size);
+                if let Err(error) = self.node.link.reply(&node, batch).await {
                     tracing::warn!(target: "catga::delivery", %error, %node, "replies could not be sent");
                 }
-                replies = rest;
             }
         }
     }
@@ -335,6 +344,17 @@ pub(crate) fn answer_of(handler: &str, error: RunError) -> (Error, bool) {
         Cause::NotEmitted => {
             let text = format!("handler `{handler}` succeeded, but {}", error.failure.message());
             (Error::unknown(ErrorKind::Transport, text), false)
+        }
+    }
+}
+
+/// Answers probes, apart from the server: a node that is busy is alive.
+pub(crate) async fn answer_probes(node: Arc<Node>, mut probes: mpsc::Receiver<Envelope>) {
+    while let Some(probe) = probes.recv().await {
+        let Some(request) = &probe.request else { continue };
+        let pong = vec![Reply::new(request.token, Ok(Bytes::new()))];
+        if let Err(error) = node.link.reply(&probe.source, pong).await {
+            tracing::debug!(target: "catga::delivery", %error, "a probe could not be answered");
         }
     }
 }

@@ -4,13 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::{durable::DurableTask, observe::Occurrence, work::Work};
+use super::{
+    durable::{DurableTask, Open, settle_with},
+    observe::Occurrence,
+    work::Work,
+};
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, RetryPart},
     error::{Error, Failure},
     id::{MessageId, now_millis},
-    middleware::run::{Cause, RunError},
+    middleware::{
+        retry::RetryPolicy,
+        run::{Cause, RunError},
+    },
+    transport::{Settle, Settlement},
 };
 
 /// How long the task waits before it stores again what the store did not take.
@@ -39,7 +47,7 @@ impl DurableTask {
             work.attempt += 1;
             // What a run emitted in part, or did before its time-out, its repeat may emit again.
             work.repeat |= matches!(error.cause, Cause::NotEmitted | Cause::TimedOut);
-            work.crashes = 0;
+            (work.crashes, work.declared) = (0, false);
             self.store_again(sequence, work, delay);
         } else {
             self.bury(sequence, work, error.failure);
@@ -53,6 +61,7 @@ impl DurableTask {
             handler: work.handler.name.to_string(),
             attempt: work.attempt,
             crashes: work.crashes,
+            declared: work.declared,
             replays: replays(&work.envelope),
         });
         envelope.repeat |= work.repeat;
@@ -63,6 +72,7 @@ impl DurableTask {
             work.handler.name.as_bytes(),
             &work.attempt.to_le_bytes(),
             &work.crashes.to_le_bytes(),
+            &[u8::from(work.declared)],
             &replays(&work.envelope).to_le_bytes(),
             &sequence.to_le_bytes(),
         ]);
@@ -106,6 +116,30 @@ impl DurableTask {
             content: DeadContent::Message(Box::new(message)),
         };
         self.store_dead(sequence, envelope.id.as_u128(), grave);
+    }
+
+    /// Bytes that are no message: another member may be newer and read them; in the end they are a dead letter.
+    pub(super) async fn take_unreadable(
+        &mut self,
+        sequence: u64,
+        deliveries: u32,
+        bytes: bytes::Bytes,
+        error: &Error,
+        settle: Arc<dyn Settle>,
+    ) {
+        let policy = RetryPolicy { attempts: self.node.limits.event_attempts, base: self.node.limits.backoff };
+        if deliveries < policy.attempts {
+            // Another member may be newer and read it.
+            return settle_with(&self.spec.name, &settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
+        }
+        tracing::error!(target: "catga::delivery", %error, durable = %self.spec.name, "a delivery cannot be read: it becomes a dead letter");
+        self.in_flight += 1;
+        self.open.insert(sequence, Open { settle, work: 1, left: 1, give_back: false });
+        let failure = Failure::new("codec", error.to_string());
+        let content = DeadContent::Unreadable(bytes);
+        let grave = Grave { handler: None, attempts: deliveries, replays: 0, failure, content };
+        self.store_dead(sequence, u128::from(sequence), grave);
+        self.one_less(sequence).await;
     }
 
     pub(super) fn store_dead(&mut self, sequence: u64, about: u128, grave: Grave) {

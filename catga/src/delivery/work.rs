@@ -29,6 +29,8 @@ pub(super) struct Work {
     pub(super) repeat: bool,
     /// How often a delivery of it ended without an answer.
     pub(super) crashes: u32,
+    /// It is to run now, alone, and the store knows.
+    pub(super) declared: bool,
 }
 
 /// A run that is under way, or waits for its turn.

@@ -126,6 +126,9 @@ pub struct Inbox {
     pub events: mpsc::Receiver<Envelope>,
     /// Requests to this node.
     pub requests: mpsc::Receiver<Envelope>,
+    /// Probes of this node: requests whose [`probe`](RequestPart::probe) is set. They are answered at once, however busy
+    /// the node is.
+    pub probes: mpsc::Receiver<Envelope>,
     /// Replies to this node's requests. A request that reached nobody is answered with an error that says `NotStarted`.
     pub replies: mpsc::Receiver<Reply>,
     /// What nodes announce about themselves.
@@ -140,6 +143,8 @@ pub struct InboxSenders {
     pub events: mpsc::Sender<Envelope>,
     /// Requests.
     pub requests: mpsc::Sender<Envelope>,
+    /// Probes.
+    pub probes: mpsc::Sender<Envelope>,
     /// Replies.
     pub replies: mpsc::Sender<Reply>,
     /// Announcements.
@@ -152,12 +157,27 @@ impl Inbox {
         let queue = queue.max(1);
         let (events_in, events) = mpsc::channel(queue);
         let (requests_in, requests) = mpsc::channel(queue);
+        let (probes_in, probes) = mpsc::channel(queue);
         let (replies_in, replies) = mpsc::channel(queue);
         let (cluster_in, cluster) = mpsc::channel(queue);
-        (
-            InboxSenders { events: events_in, requests: requests_in, replies: replies_in, cluster: cluster_in },
-            Self { events, requests, replies, cluster },
-        )
+        let senders = InboxSenders {
+            events: events_in,
+            requests: requests_in,
+            probes: probes_in,
+            replies: replies_in,
+            cluster: cluster_in,
+        };
+        (senders, Self { events, requests, probes, replies, cluster })
+    }
+}
+
+impl InboxSenders {
+    /// The queue that a request belongs into.
+    pub fn queue_of(&self, request: &Envelope) -> &mpsc::Sender<Envelope> {
+        match &request.request {
+            Some(part) if part.probe => &self.probes,
+            _ => &self.requests,
+        }
     }
 }
 

@@ -239,7 +239,7 @@ impl Broker {
             Content::Event(envelope) => drop(node.inbox.events.try_send(envelope)),
             Content::Reply(reply) => drop(node.inbox.replies.try_send(reply)),
             Content::Announcement(announcement) => drop(node.inbox.cluster.try_send(announcement)),
-            Content::Request(envelope) => match node.inbox.requests.try_send(envelope) {
+            Content::Request(envelope) => match node.inbox.queue_of(&envelope).try_send(envelope) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(envelope)) => {
                     let text = format!("the queue of node `{}` is full", parcel.to);
