@@ -14,3 +14,5 @@ mod messages;
 mod scenarios;
 mod suite;
 mod versions;
+mod wire;
+mod world;

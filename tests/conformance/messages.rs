@@ -1,20 +1,13 @@
-//! The messages of the suite, which say themselves what their handlers are to do, and the handlers, which write down
-//! what they did.
+//! The messages of the suite, which say themselves what their handlers are to do, and the handlers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use catga::{Builder, Command, Context, Event, Failure, Query, State, handler};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    history::{HandlerSpec, Number, Run, What},
-    journal::Journal,
+    history::{HandlerSpec, Number},
+    world::World,
 };
 
 /// The header that travels with what the suite publishes.
@@ -85,14 +78,6 @@ pub struct Order {
 pub struct Question {
     pub number: Number,
     pub plan: Plan,
-}
-
-/// What handlers share, outside of every node.
-#[derive(Clone)]
-pub struct World {
-    pub journal: Journal,
-    /// What failed so far succeeds from now on.
-    pub mended: Arc<AtomicBool>,
 }
 
 /// A handler that a node can be given.
@@ -169,78 +154,6 @@ async fn execute(order: Order, State(world): State<World>, ctx: Context) -> Resu
 #[handler(name = "conformance.answer")]
 async fn answer(question: Question, State(world): State<World>, ctx: Context) -> Result<Number, Failure> {
     world.run(&ctx, question.number, String::new(), &question.plan, None).await.map(|()| question.number)
-}
-
-impl World {
-    /// Does what the plan says and writes down each step.
-    pub async fn run(
-        &self,
-        ctx: &Context,
-        number: Number,
-        text: String,
-        plan: &Plan,
-        emitted_by: Option<(Number, u32)>,
-    ) -> Result<(), Failure> {
-        let attempt = ctx.attempt();
-        let run = Run { emitted_by, emits: plan.emits, ..self.run_of(ctx, number, text) };
-        self.journal.record(ctx.node(), What::Started(run.clone()));
-        if plan.emits {
-            let number = echo_number(number, attempt);
-            ctx.emit(Echo { number, text: text_of(number), of: run.number, attempt });
-        }
-        work(plan.before_ms).await;
-        if plan.hangs {
-            std::future::pending::<()>().await;
-        }
-        if attempt <= plan.fails && !self.mended.load(Ordering::SeqCst) {
-            self.journal.record(ctx.node(), What::Failed { run, permanent: plan.permanent });
-            if plan.panics {
-                // As a panic, but without its report on the screen.
-                std::panic::resume_unwind(Box::new("by plan"));
-            }
-            let failure = Failure::new("planned", "by plan");
-            return Err(if plan.permanent { failure.permanent() } else { failure });
-        }
-        self.effect(ctx, run);
-        work(plan.after_ms).await;
-        Ok(())
-    }
-}
-
-impl World {
-    fn run_of(&self, ctx: &Context, number: Number, text: String) -> Run {
-        Run {
-            handler: ctx.handler().to_owned(),
-            number,
-            attempt: ctx.attempt(),
-            id: ctx.id(),
-            correlation: ctx.correlation(),
-            causation: ctx.causation(),
-            text,
-            header: ctx.headers().get(HEADER).unwrap_or_default().to_owned(),
-            note: None,
-            emitted_by: None,
-            emits: false,
-        }
-    }
-
-    /// Writes down that a run begins.
-    pub fn begin(&self, ctx: &Context, number: Number, text: String) -> Run {
-        let run = self.run_of(ctx, number, text);
-        self.journal.record(ctx.node(), What::Started(run.clone()));
-        run
-    }
-
-    /// Writes down that a run took effect.
-    pub fn effect(&self, ctx: &Context, run: Run) {
-        self.journal.record(ctx.node(), What::Effect(run));
-    }
-}
-
-async fn work(millis: u64) {
-    if millis > 0 {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-    }
 }
 
 /// The number of the echo that a run emits.

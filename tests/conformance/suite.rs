@@ -15,6 +15,9 @@ use crate::{
     scenarios,
 };
 
+/// The seed of every random choice of a scenario.
+pub const SEED: u64 = 0x00CA_76A0;
+
 /// Load and faults that put certain properties to the test.
 pub struct Scenario {
     pub name: &'static str,
@@ -49,10 +52,10 @@ pub async fn conforms(scenario: &Scenario, subject: Arc<dyn Subject>) {
     let history = run(scenario, subject, None).await;
     for property in Property::ALL {
         if let Err(Violation(text)) = property.check(&history) {
-            panic!("{} breaks {property:?}: {text}", scenario.name);
+            panic!("{} breaks {property:?} with seed {SEED:#x}: {text}", scenario.name);
         }
     }
-    assert!((scenario.provoked)(&history), "{} did not come to what it is about", scenario.name);
+    assert!((scenario.provoked)(&history), "{} did not come to what it is about with seed {SEED:#x}", scenario.name);
 }
 
 /// Runs every scenario on a broken transport: exactly the given properties must be found broken, each by a scenario that

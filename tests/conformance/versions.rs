@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bench::Bench,
     history::{HandlerSpec, Number},
-    messages::{NOTE, Plan, Role, World, text_of},
+    messages::{NOTE, Plan, Role, text_of},
+    world::World,
 };
 
 /// The version that came first.

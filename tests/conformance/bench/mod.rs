@@ -29,7 +29,8 @@ use crate::{
     broken::Breakage,
     history::{Bounds, Fault, History, Number, What},
     journal::Journal,
-    messages::{Fact, HEADER, Plan, Role, Rumour, World, text_of},
+    messages::{Fact, HEADER, Plan, Role, Rumour, text_of},
+    world::World,
 };
 
 /// The limits of a node: those of a program, but for what a lost sign costs.
@@ -62,6 +63,7 @@ const PATIENCE_WITH_BROKEN: Duration = Duration::from_secs(20);
 impl Bench {
     pub fn new(subject: Arc<dyn Subject>, breakage: Option<Breakage>) -> Self {
         let journal = Journal::new();
+        journal.record("", What::Began(subject.transport().capabilities()));
         let store = Hooked::around(subject.transport(), StoreSide(journal.clone()));
         let (stored, sound) = match breakage {
             Some(breakage) => (breakage(store), false),

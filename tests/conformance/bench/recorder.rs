@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use catga::transport::{DeadContent, DeadLetter, Delivery, Envelope, Reply, Settlement};
+use catga::transport::{DeadContent, DeadLetter, Delivery, Envelope, Settlement};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
@@ -86,12 +86,6 @@ impl Hooks for StoreSide {
 
     fn burying(&self, node: &str, dead: &mut DeadLetter) {
         self.0.record(node, What::Buried(letter(dead)));
-    }
-
-    fn replying(&self, node: &str, to: &str, batch: &mut Vec<Reply>) {
-        for _ in batch {
-            self.0.record(node, What::Replied { to: to.to_owned() });
-        }
     }
 
     fn delivering(self: Arc<Self>, place: &Place, delivery: Delivery) -> BoxFuture<'static, Option<Delivery>> {

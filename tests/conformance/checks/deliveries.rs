@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catga::{MessageId, transport::Settlement};
+use catga::{MessageId, Outcome, transport::Settlement};
 
 use crate::{
     history::{Fault, HandlerSpec, History, Number, Parcel, Run, Violation, What},
@@ -81,9 +81,11 @@ pub fn property_2(history: &History) -> Result<(), Violation> {
     let mut asked = BTreeSet::new();
     let mut ran = BTreeSet::new();
     let mut ids: BTreeMap<MessageId, Number> = BTreeMap::new();
+    let mut refused = BTreeSet::new();
     for (_, entry) in history.iter() {
         match &entry.what {
             What::Publishing { number, .. } => drop(known.insert(*number, number.to_string())),
+            What::Published { number, outcome: Err(Outcome::NotStarted) } => drop(refused.insert(*number)),
             What::Asked { number, .. } => drop(asked.insert(*number)),
             What::Started(run) => {
                 let Run { number, handler, .. } = run;
@@ -104,6 +106,9 @@ pub fn property_2(history: &History) -> Result<(), Violation> {
                 }
                 if *ids.entry(run.id).or_insert(*number) != *number {
                     violated!("`{handler}` was given {number} under the id of {}", ids[&run.id]);
+                }
+                if refused.contains(number) {
+                    violated!("`{handler}` was given {number}, of which its publisher was told that it did not start");
                 }
                 ran.insert((*number, run.attempt));
             }

@@ -9,10 +9,8 @@ use crate::{
     conformance_tests,
     history::{Fault, History, What},
     messages::{AUDIT, HEAR, NOTE, Plan, SHARE},
+    suite::SEED,
 };
-
-/// The seed of every random choice here.
-const SEED: u64 = 0xCA76_A006;
 
 async fn handlers_that_fail_run_exactly_as_often_as_they_may(bench: &Bench) {
     bench.start("node1", &[NOTE, AUDIT]).await;

@@ -10,10 +10,8 @@ use crate::{
     conformance_tests,
     history::{Fault, History, Number, What},
     messages::{ANSWER, EXECUTE, Plan},
+    suite::SEED,
 };
-
-/// The seed of every random choice here.
-const SEED: u64 = 0xCA76_A011;
 
 fn within(millis: u64) -> SendOptions {
     SendOptions { timeout: Some(Duration::from_millis(millis)), ..SendOptions::default() }
