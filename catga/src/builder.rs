@@ -236,7 +236,7 @@ impl Builder {
         let handlers = assembly.bind(&chosen, &mut problems);
         problems.into_result()?;
 
-        let incarnation = incarnation();
+        let (incarnation, started_ms) = (incarnation(), now_millis());
         let id = given.unwrap_or_else(|| format!("node-{:016x}", fastrand::u64(..)).into());
         let (table, turnstiles) = handlers;
         let durables = durables_of(&table, &id, generated, &self.limits);
@@ -257,6 +257,7 @@ impl Builder {
         let known = Arc::new(Table::new(NodeView {
             id: id.clone(),
             incarnation,
+            started_ms,
             endpoint: endpoint.clone(),
             requests: requests.clone().into(),
             online: true,
@@ -312,7 +313,7 @@ impl Builder {
                 incarnation,
                 endpoint,
                 load: 0,
-                started_ms: now_millis(),
+                started_ms,
                 requests_hash: hash_of(&requests),
                 requests: Some(requests),
             },

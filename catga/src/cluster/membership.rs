@@ -185,6 +185,7 @@ impl Membership {
         let view = NodeView {
             id: record.node.clone(),
             incarnation: record.incarnation,
+            started_ms: record.started_ms,
             endpoint: record.endpoint,
             requests,
             online: true,

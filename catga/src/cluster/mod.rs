@@ -35,6 +35,8 @@ pub struct NodeInfo {
     pub endpoint: Option<String>,
     /// Larger at each start of the node.
     pub incarnation: u64,
+    /// When it started, in milliseconds since 1970 on its own clock.
+    pub started_ms: u64,
     /// Handlers that run or wait on it.
     pub load: u64,
     /// When it was last heard of, in milliseconds since 1970.
@@ -148,6 +150,7 @@ impl NodeView {
             id: self.id.to_string(),
             endpoint: self.endpoint.as_deref().map(str::to_owned),
             incarnation: self.incarnation,
+            started_ms: self.started_ms,
             load: self.vitals.load(),
             last_seen_ms: self.vitals.last_seen_ms(),
             online: self.online,

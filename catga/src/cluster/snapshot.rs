@@ -49,6 +49,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct NodeView {
     pub(crate) id: Arc<str>,
     pub(crate) incarnation: u64,
+    pub(crate) started_ms: u64,
     pub(crate) endpoint: Option<Arc<str>>,
     pub(crate) requests: Arc<[Arc<str>]>,
     pub(crate) online: bool,

@@ -30,8 +30,6 @@ pub enum Occurrence {
         /// What it answered.
         failure: Failure,
     },
-    /// A delivery was acknowledged.
-    Acknowledged,
     /// A dead letter was stored.
     DeadLettered {
         /// The handler that gave up.
