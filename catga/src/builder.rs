@@ -220,6 +220,9 @@ impl Builder {
         let app = problems.name("application", &self.app);
         let given = self.node.as_deref().map(|id| problems.name("node", id));
         let generated = given.is_none();
+        if self.generated && !generated {
+            problems.two_ids();
+        }
         let chosen = wiring::choose(&self.selection, &mut problems);
         if generated && !self.generated && capabilities.survives_the_process {
             problems.nameless_node(&chosen);
@@ -234,7 +237,7 @@ impl Builder {
         problems.into_result()?;
 
         let incarnation = incarnation();
-        let id = given.unwrap_or_else(|| format!("node-{:08x}", fastrand::u32(..)).into());
+        let id = given.unwrap_or_else(|| format!("node-{:016x}", fastrand::u64(..)).into());
         let (table, turnstiles) = handlers;
         let durables = durables_of(&table, &id, generated, &self.limits);
         let requests = table.handled_requests();

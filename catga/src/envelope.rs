@@ -40,21 +40,13 @@ impl Headers {
     ///
     /// `Configuration` for a name or value that cannot travel, `TooLarge` beyond the limits.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<(), Error> {
-        let (name, value) = (name.into(), value.into());
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-            return Err(Error::configuration(format!(
-                "`{}` is not a header name: use letters, digits, `-`, `_` and `.`",
-                name.escape_debug()
-            )));
-        }
-        if value.chars().any(char::is_control) {
-            return Err(Error::configuration(format!(
-                "the value of header `{name}` contains a control character: only text without line breaks can travel"
-            )));
-        }
-        self.0.retain(|(key, _)| *key != name);
-        self.0.push((name, value));
-        self.check()
+        let mut changed = self.clone();
+        let name = name.into();
+        changed.0.retain(|(key, _)| *key != name);
+        changed.0.push((name, value.into()));
+        changed.check()?;
+        *self = changed;
+        Ok(())
     }
 
     /// Names and values, in the order in which they were set.
@@ -67,7 +59,21 @@ impl Headers {
         self.0.is_empty()
     }
 
+    /// Checks what is to travel, and what has.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        for (name, value) in &self.0 {
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+                return Err(Error::configuration(format!(
+                    "`{}` is not a header name: use letters, digits, `-`, `_` and `.`",
+                    name.escape_debug()
+                )));
+            }
+            if value.chars().any(char::is_control) {
+                return Err(Error::configuration(format!(
+                    "the value of header `{name}` contains a control character: only text without line breaks can travel"
+                )));
+            }
+        }
         let bytes: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();
         if self.0.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
             return Err(Error::not_started(

@@ -95,6 +95,11 @@ pub(crate) fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
     })
 }
 
+/// How many messages a frame says that it holds.
+pub(crate) fn count(frame: &Bytes) -> u64 {
+    frame.get(3).map_or(0, |count| u64::from(*count))
+}
+
 /// Reads the messages of a frame; payloads share its memory.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use crate::{
     codec,
     context::{Context, Emission, Metadata},
-    delivery::{events, observe::Occurrence, table::Route},
+    delivery::{events, limits::LONGEST, observe::Occurrence, table::Route},
     envelope::{Envelope, Headers},
     error::Error,
     id::MessageId,
@@ -90,7 +90,7 @@ impl<'a, E: Event> Publishing<'a, E> {
         let mediator = self.mediator;
         mediator.check_open()?;
         let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
-        let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline);
+        let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline).min(LONGEST);
         if E::QOS == Qos::AtLeastOnce {
             let envelope = self.envelope(route, &event, options)?;
             let mediator = mediator.clone();

@@ -18,6 +18,7 @@ use crate::{
     context::{Context, Metadata, Run, Source},
     delivery::{
         call::Call,
+        limits::LONGEST,
         node::Node,
         observe::Occurrence,
         server::answer_of,
@@ -142,7 +143,7 @@ impl Mediator {
             Err(error) => return Sending::ready(Err(error)),
         };
         node.observe(R::NAME, envelope.id, || Occurrence::Sent);
-        let patience = options.timeout.unwrap_or(node.limits.send_deadline);
+        let patience = options.timeout.unwrap_or(node.limits.send_deadline).min(LONGEST);
         let (mediator, key, target) = (self.clone(), options.key, options.node.map(Into::into));
         Sending::slow(async move {
             let reply = mediator.call::<R>(envelope, key, target, first, patience).await?;
@@ -192,7 +193,7 @@ struct Local {
 
 impl Local {
     fn new(node: &Arc<Node>, handler: &Arc<HandlerEntry>, options: SendOptions, parent: Option<&Context>) -> Self {
-        let patience = options.timeout.unwrap_or(node.limits.send_deadline);
+        let patience = options.timeout.unwrap_or(node.limits.send_deadline).min(LONGEST);
         let metadata = OnceLock::new();
         if parent.is_some() || !options.headers.is_empty() {
             let mut fresh = Metadata { headers: options.headers, ..Metadata::fresh() };

@@ -191,6 +191,12 @@ impl Problems {
         }
     }
 
+    /// A node with an id that is also to be given one.
+    pub(crate) fn two_ids(&mut self) {
+        let help = "keep one of `.node(..)` and `.generated_node()`".to_owned();
+        self.add("an id was given, and one is to be made up".to_owned(), Vec::new(), help);
+    }
+
     /// Checks that each limit leaves something to work with.
     pub(crate) fn limits(&mut self, limits: &Limits) {
         for (name, wrong) in limits.mistakes() {

@@ -403,3 +403,18 @@ async fn a_message_that_kills_its_process_ends_alone_as_a_dead_letter() {
         assert!(log.count(&number.to_string()) >= 1, "{number} was not handled");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_can_be_listed_while_they_are_deleted() {
+    let harness = Harness::new();
+    let node = harness.node("node1").discover(false).handler(reject).build().await.unwrap();
+    node.publish_all((0..5).map(|order| Rejected { order })).await.unwrap();
+    harness.settled().await.unwrap();
+    let letters = node.dead_letters();
+    let (mut seen, mut after) = (0, None);
+    while let [letter] = &letters.list(after, 1).await.unwrap()[..] {
+        letters.delete(letter.id).await.unwrap();
+        (seen, after) = (seen + 1, Some(letter.id));
+    }
+    assert_eq!(seen, 5);
+}

@@ -36,6 +36,14 @@ pub(crate) struct Membership {
     pub(crate) stop: CancellationToken,
 }
 
+/// Why the task woke.
+enum Woken {
+    Heard(Option<Bytes>),
+    Stopped,
+    Tick,
+    Silence,
+}
+
 /// Another node.
 pub(crate) struct Member {
     view: Arc<NodeView>,
@@ -56,26 +64,31 @@ impl Membership {
             let silence =
                 self.members.values().filter(|member| member.view.online).map(|member| member.last_seen).min();
             let silence = silence.map_or_else(|| expected + self.silence, |seen| seen + self.silence);
-            tokio::select! {
+            let woken = tokio::select! {
                 biased;
-                announcement = self.inbox.recv() => match announcement {
-                    Some(bytes) => self.hear(&bytes).await,
-                    None => return,
-                },
-                () = self.stop.cancelled() => {
+                announcement = self.inbox.recv() => Woken::Heard(announcement),
+                () = self.stop.cancelled() => Woken::Stopped,
+                _ = ticks.tick() => Woken::Tick,
+                () = tokio::time::sleep_until(silence) => Woken::Silence,
+            };
+            // Before anything else: if this node itself slept, nobody was silent.
+            let now = Instant::now();
+            self.forgive(now.saturating_duration_since(expected.min(silence)));
+            match woken {
+                Woken::Heard(Some(bytes)) => self.hear(&bytes).await,
+                Woken::Heard(None) => return,
+                Woken::Stopped => {
                     let (node, incarnation) = (self.own.node.clone(), self.own.incarnation);
                     return self.announce(&Announcement::Leaving { node, incarnation }).await;
                 }
-                _ = ticks.tick() => {
-                    let now = Instant::now();
-                    self.forgive(now.saturating_duration_since(expected));
+                Woken::Tick => {
                     expected = now + self.heartbeat;
                     self.announce(&Announcement::Here(self.record(false))).await;
                     self.forget(now);
                 }
-                () = tokio::time::sleep_until(silence) => {}
+                Woken::Silence => {}
             }
-            self.notice_silence(Instant::now());
+            self.notice_silence(now);
         }
     }
 

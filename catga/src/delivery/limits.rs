@@ -94,7 +94,7 @@ impl Default for Limits {
 }
 
 /// Longer than any setting that is meant; beyond, clocks overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Limits {
     /// The limits that nothing could work with, each with what is wrong.

@@ -74,11 +74,15 @@ impl Node {
 
     /// Where the store ends with the process, the last node handles what it holds; gives what is left.
     async fn finish_what_is_stored(&self, deadline: Instant) -> usize {
-        if self.capabilities.survives_the_process || self.cluster.table().load().others() {
+        if self.capabilities.survives_the_process {
             return 0;
         }
         loop {
+            // The store knows who is there; the node table may not know yet that a node was killed.
             let backlog = self.link.backlog().await.unwrap_or_default();
+            if backlog.others > 0 {
+                return 0;
+            }
             if backlog.here == 0 || Instant::now() >= deadline {
                 if backlog.nowhere > 0 {
                     let lost = backlog.nowhere;

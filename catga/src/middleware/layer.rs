@@ -173,7 +173,14 @@ impl Service<Call> for Innermost {
 
     fn call(&mut self, call: Call) -> Self::Future {
         let running = self.0.start_boxed(call.message, &mut Run::of(&call.context));
-        Box::pin(async move { running.await.map(Answer).map_err(|failure| Failed(failure).into()) })
+        let context = call.context;
+        Box::pin(async move {
+            running.await.map(Answer).map_err(|failure| {
+                // What a failed handler emitted never leaves, whatever a layer makes of its failure.
+                drop(context.take_emitted());
+                Failed(failure).into()
+            })
+        })
     }
 }
 

@@ -241,6 +241,8 @@ pub struct Backlog {
     pub here: usize,
     /// For durables that no node consumes now.
     pub nowhere: usize,
+    /// How many other nodes are connected.
+    pub others: usize,
 }
 
 /// The deliveries of one durable to one node.

@@ -20,9 +20,13 @@ use super::{
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind},
+    frame,
     id::MessageId,
     transport::{Backlog, Consumer, DeadLetter, Inbox, InboxSenders, Registration, Settlement},
 };
+
+/// The most dead letters; beyond, somebody should have looked.
+const MAX_DEAD: usize = 100_000;
 
 /// Everything that the nodes of one application share.
 pub(super) struct App {
@@ -107,7 +111,7 @@ impl App {
         let now = Instant::now();
         let mut own = Vec::new();
         for (name, durable) in &mut self.durables {
-            let member = durable.is_member(&from.node);
+            let member = durable.serves(&from.node, from.incarnation);
             durable.disconnect(&from.node, from.incarnation, now);
             if for_good && member && !durable.spec.shared {
                 own.push(name.clone());
@@ -168,7 +172,7 @@ impl App {
     pub(super) fn expire_stream(&mut self, settings: &Settings, now: Instant) {
         while let Some((sequence, stored)) = self.stream.expire(now, settings) {
             for durable in self.durables.values_mut() {
-                durable.lose(sequence, &stored.name);
+                durable.lose(sequence, &stored.name, frame::count(&stored.frame));
             }
         }
     }
@@ -180,12 +184,22 @@ impl App {
     }
 
     pub(super) fn bury(&mut self, letter: DeadLetter) {
-        if self.dead_ids.contains_key(&letter.id) {
+        if self.dead_ids.get(&letter.id).is_some_and(|order| self.dead.contains_key(order)) {
             return;
         }
         self.dead_ids.insert(letter.id, self.next_dead);
         self.dead.insert(self.next_dead, (Instant::now(), letter));
         self.next_dead += 1;
+        if self.dead.len() > MAX_DEAD
+            && let Some((_, (_, oldest))) = self.dead.pop_first()
+        {
+            let (id, limit) = (oldest.id, MAX_DEAD);
+            tracing::error!(target: "catga::delivery", %id, limit, "there are too many dead letters: the oldest is given up");
+        }
+        if self.dead_ids.len() > 2 * MAX_DEAD {
+            let dead = &self.dead;
+            self.dead_ids.retain(|_, order| dead.contains_key(order));
+        }
     }
 
     pub(super) fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> Vec<DeadLetter> {
@@ -193,8 +207,9 @@ impl App {
         self.dead.range(start..).take(limit).map(|(_, (_, letter))| letter.clone()).collect()
     }
 
+    /// Its place is still known afterwards: who lists dead letters and deletes them goes on behind it.
     pub(super) fn delete_dead(&mut self, id: MessageId) -> bool {
-        self.dead_ids.remove(&id).is_some_and(|order| self.dead.remove(&order).is_some())
+        self.dead_ids.get(&id).is_some_and(|order| self.dead.remove(order).is_some())
     }
 
     pub(super) fn backlog(&self, node: &str, incarnation: u64) -> Backlog {
@@ -202,9 +217,12 @@ impl App {
             let kept = self.durables.values().filter(|durable| keep(durable));
             kept.map(|durable| durable.backlog(&self.stream)).sum()
         };
+        let alive = |(id, other): (&Arc<str>, &Node)| **id != *node && !other.inbox.requests.is_closed();
+        let others = self.nodes.iter().filter(|entry| alive(*entry)).count();
         Backlog {
             here: sum(&|durable| durable.serves(node, incarnation)),
             nowhere: sum(&|durable| !durable.has_members()),
+            others,
         }
     }
 

@@ -162,8 +162,12 @@ impl DurableState {
         self.own.insert(sequence, frame);
     }
 
+    /// Something that was acknowledged meanwhile stays so.
     pub(super) fn make_ready(&mut self, sequence: u64) {
-        self.ready.insert(sequence);
+        if self.own.contains_key(&sequence) && !self.open.contains_key(&sequence) || self.counts.contains_key(&sequence)
+        {
+            self.ready.insert(sequence);
+        }
     }
 
     /// Takes a delivery back: it is made again once ready.
@@ -181,11 +185,11 @@ impl DurableState {
     }
 
     /// An entry of the stream is gone beyond the horizon.
-    pub(super) fn lose(&mut self, sequence: u64, name: &str) {
+    pub(super) fn lose(&mut self, sequence: u64, name: &str, messages: u64) {
         if self.wants(name, sequence) && self.owes(sequence) && !self.open.contains_key(&sequence) {
             self.ready.remove(&sequence);
             self.counts.remove(&sequence);
-            self.missed += 1;
+            self.missed += messages;
         }
     }
 
@@ -253,10 +257,6 @@ impl DurableState {
 }
 
 impl DurableState {
-    pub(super) fn is_member(&self, node: &str) -> bool {
-        self.members.iter().any(|member| member.node.as_ref() == node)
-    }
-
     pub(super) fn serves(&self, node: &str, incarnation: u64) -> bool {
         self.members.iter().any(|member| member.node.as_ref() == node && member.incarnation == incarnation)
     }
