@@ -63,7 +63,7 @@ pub async fn conforms(scenario: &Scenario, subject: Arc<dyn Subject>) {
 pub async fn rejects(breakage: Breakage, broken: &[Property]) {
     let mut found: BTreeMap<Property, String> = BTreeMap::new();
     for scenario in scenarios::all() {
-        let history = run(&scenario, InProcessSubject::new(), Some(breakage)).await;
+        let history = run(&scenario, InProcessSubject::subject(), Some(breakage)).await;
         for property in scenario.provokes {
             if let Err(Violation(text)) = property.check(&history) {
                 found.entry(*property).or_insert(format!("{}: {text}", scenario.name));

@@ -43,7 +43,7 @@ impl Hooks for Garbles {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_cannot_be_read_becomes_a_dead_letter_and_harms_nothing_else() {
     let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, Garbles);
-    let bench = Bench::new(InProcessSubject::new(), Some(breakage));
+    let bench = Bench::new(InProcessSubject::subject(), Some(breakage));
     bench.start("node1", &[NOTE]).await;
     bench.start("node2", &[SHARE]).await;
     for number in 0..20 {

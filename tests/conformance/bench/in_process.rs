@@ -18,7 +18,7 @@ use super::{
 pub struct InProcessSubject(Harness);
 
 impl InProcessSubject {
-    pub fn new() -> Arc<dyn Subject> {
+    pub fn subject() -> Arc<dyn Subject> {
         Arc::new(Self(Harness::new()))
     }
 

@@ -106,19 +106,19 @@ impl Bench {
     /// Ends a node as `kill -9` ends a process.
     pub fn kill(&self, id: &str) {
         assert!(self.node(id).kill());
-        self.bury(id);
+        self.mark_gone(id);
         self.journal.record(id, What::Killed);
     }
 
     pub async fn shut_down(&self, id: &str, for_good: bool) {
         let (node, start) = (self.node(id), Instant::now());
-        self.bury(id);
+        self.mark_gone(id);
         let result = if for_good { node.leave_for_good().await } else { node.shutdown().await };
         let failed = result.err().map(|error| error.kind());
         self.journal.record(id, What::Shutdown { took: start.elapsed(), for_good, failed });
     }
 
-    fn bury(&self, id: &str) {
+    fn mark_gone(&self, id: &str) {
         if let Some(member) = self.nodes.lock().unwrap().get_mut(id) {
             member.live = false;
         }

@@ -1,14 +1,12 @@
 //! Gives what is for one member of a group to a second one as well.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use catga::transport::{Delivery, Transport};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::Ways;
 use crate::{
     bench::hooked::{Hooked, Hooks, Place},
     checks::Property,
@@ -18,9 +16,8 @@ use crate::{
 /// How many copies wait for a member.
 const QUEUE: usize = 1_000;
 
-/// The members of each group, by durable and node.
 #[derive(Default)]
-struct DoublesInGroups(Mutex<BTreeMap<(Arc<str>, Arc<str>), mpsc::Sender<Delivery>>>);
+struct DoublesInGroups(Ways);
 
 impl Hooks for DoublesInGroups {
     fn extra(&self, place: &Place) -> Option<mpsc::Receiver<Delivery>> {

@@ -9,9 +9,16 @@ mod loses_after_ok;
 mod requests;
 mod timing;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
-use catga::transport::Transport;
+use catga::transport::{Delivery, Transport};
+use tokio::sync::mpsc;
+
+/// The way to further consumers, by durable and node.
+type Ways = Mutex<BTreeMap<(Arc<str>, Arc<str>), mpsc::Sender<Delivery>>>;
 
 /// Turns a transport into one that is broken.
 pub type Breakage = fn(Arc<dyn Transport>) -> Arc<dyn Transport>;

@@ -1,15 +1,12 @@
 //! Transports that deliver too early, too often, too much, or do not take back.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use catga::transport::{Delivery, Envelope, Settlement, Transport};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::Ways;
 use crate::{
     bench::hooked::{Hooked, Hooks, Place},
     checks::Property,
@@ -83,7 +80,7 @@ async fn a_transport_that_takes_nothing_back_is_rejected_for_what_a_shutdown_lea
 
 /// Makes full deliveries again that were acknowledged.
 #[derive(Default)]
-struct DeliversAgain(Mutex<BTreeMap<(Arc<str>, Arc<str>), mpsc::Sender<Delivery>>>);
+struct DeliversAgain(Ways);
 
 impl Hooks for DeliversAgain {
     fn extra(&self, place: &Place) -> Option<mpsc::Receiver<Delivery>> {

@@ -72,10 +72,8 @@ pub fn property_18(history: &History) -> Result<(), Violation> {
     for (_, entry) in history.iter() {
         match &entry.what {
             What::Effect(run) if run.emits => drop(may_leave.insert(echo_number(run.number, run.attempt))),
-            What::Effect(run) | What::Started(run) => {
-                if run.emitted_by.is_some() && !may_leave.contains(&run.number) {
-                    violated!("{:?} failed, but what it emitted was handled", run.emitted_by);
-                }
+            What::Started(run) if run.emitted_by.is_some() && !may_leave.contains(&run.number) => {
+                violated!("{:?} failed, but what it emitted was handled", run.emitted_by);
             }
             What::Stored { parcel } => {
                 let Some(number) = parcel.number.filter(|_| parcel.message == "conformance.echo") else { continue };

@@ -14,7 +14,7 @@ use crate::{
 pub fn property_1(history: &History) -> Result<(), Violation> {
     let (present, ended) = (present(history), ended(history));
     let mut registered: BTreeMap<&str, &[HandlerSpec]> = BTreeMap::new();
-    let mut calls: BTreeMap<Number, (&str, Vec<(&str, &HandlerSpec)>)> = BTreeMap::new();
+    let mut owed: BTreeMap<Number, Vec<(&str, &HandlerSpec)>> = BTreeMap::new();
     let at_rest = history.iter().rfind(|(_, entry)| matches!(entry.what, What::AtRest)).map_or(0, |(index, _)| index);
     for (_, entry) in history.iter().filter(|(index, _)| *index < at_rest) {
         match &entry.what {
@@ -22,11 +22,10 @@ pub fn property_1(history: &History) -> Result<(), Violation> {
             What::Shutdown { for_good: true, .. } => drop(registered.remove(&*entry.node)),
             What::Publishing { number, message, reliable: true, .. } => {
                 let bound = registered.iter().flat_map(|(node, handlers)| handlers.iter().map(|one| (*node, one)));
-                calls.insert(*number, (message, bound.filter(|(_, handler)| handler.message == *message).collect()));
+                owed.insert(*number, bound.filter(|(_, handler)| handler.message == *message).collect());
             }
             What::Published { number, outcome: Ok(()) } => {
-                let Some((message, bound)) = calls.get(number) else { continue };
-                for (node, handler) in bound {
+                for (node, handler) in owed.get(number).into_iter().flatten() {
                     let done = match handler.group {
                         Some(group) => {
                             let in_group = |other: &&HandlerSpec| other.group == Some(group);
@@ -36,7 +35,7 @@ pub fn property_1(history: &History) -> Result<(), Violation> {
                         None => !present.contains(node) || ended.contains(&(*number, handler.name, Some(node))),
                     };
                     if !done {
-                        violated!("{message} {number} was stored, but `{}` on {node} never ended it", handler.name);
+                        violated!("{number} was stored, but `{}` on {node} never ended it", handler.name);
                     }
                 }
             }

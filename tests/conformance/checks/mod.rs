@@ -6,6 +6,7 @@ mod deliveries;
 mod effects;
 mod reach;
 mod requests;
+mod tests;
 
 use crate::history::{History, Violation};
 

@@ -31,7 +31,7 @@ macro_rules! conformance_tests {
                 async fn $driver() {
                     use $crate::bench::in_process::InProcessSubject;
                     let scenario = super::all().into_iter().find(|one| one.name == stringify!($driver)).unwrap();
-                    $crate::suite::conforms(&scenario, InProcessSubject::new()).await;
+                    $crate::suite::conforms(&scenario, InProcessSubject::subject()).await;
                 }
             )*
         }
