@@ -50,6 +50,8 @@ struct Inner {
     handler: Arc<str>,
     /// The number of this run, from 1.
     attempt: u32,
+    /// Whether every node runs the handler, each for itself.
+    everywhere: bool,
     /// What leaves when the handler has succeeded.
     emitted: SegQueue<Box<dyn Emission>>,
     cancellation: CancellationToken,
@@ -148,6 +150,12 @@ impl Context {
         &self.0.cancellation
     }
 
+    /// The node, where every node runs the handler: what it emits there is another message than elsewhere. Empty where
+    /// one node runs it for all, whichever that is.
+    pub(crate) fn seat(&self) -> &str {
+        if self.0.everywhere { self.node() } else { "" }
+    }
+
     pub(crate) fn metadata(&self) -> &Metadata {
         &self.0.metadata
     }
@@ -212,6 +220,8 @@ pub(crate) struct Run<'a> {
     pub(crate) port: &'a dyn Port,
     pub(crate) handler: &'a Arc<str>,
     pub(crate) attempt: u32,
+    /// Whether every node runs the handler, each for itself.
+    pub(crate) everywhere: bool,
     /// What the caller waits, for metadata that has no deadline yet.
     pub(crate) patience: Option<Duration>,
     pub(crate) metadata: Source<'a>,
@@ -221,7 +231,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(port: &'a dyn Port, handler: &'a Arc<str>, metadata: Source<'a>) -> Self {
-        Self { port, handler, attempt: 1, patience: None, metadata, context: None }
+        Self { port, handler, attempt: 1, everywhere: false, patience: None, metadata, context: None }
     }
 
     /// The run that a context was made for.
@@ -230,6 +240,7 @@ impl<'a> Run<'a> {
             port: &*context.0.port,
             handler: &context.0.handler,
             attempt: context.0.attempt,
+            everywhere: context.0.everywhere,
             patience: None,
             metadata: Source::Known(&context.0.metadata),
             context: Some(context.clone()),
@@ -250,6 +261,7 @@ impl<'a> Run<'a> {
                 port: self.port.shared(),
                 handler: self.handler.clone(),
                 attempt: self.attempt,
+                everywhere: self.everywhere,
                 emitted: SegQueue::new(),
                 cancellation: self.port.cancellation().clone(),
             }))

@@ -119,6 +119,22 @@ async fn a_second_run_that_emits_the_same_is_recognised() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_same_handler_emits_on_each_node_is_a_message_for_each_node() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let biller = harness.node("biller").discover(false).state(log.clone()).handler(bill).build().await.unwrap();
+    for id in ["node1", "node2", "node3"] {
+        harness.node(id).discover(false).state(log.clone()).handler(note_placed).build().await.unwrap();
+    }
+    // Alone, and several that share frames.
+    biller.publish(Placed { item: "tea".into() }).await.unwrap();
+    harness.settled().await.unwrap();
+    biller.publish_all((0..9).map(|number| Placed { item: number.to_string() })).await.unwrap();
+    harness.settled().await.unwrap();
+    let billed = log.lines().iter().filter(|line| line.starts_with("billed")).count();
+    assert_eq!(billed, 30, "three nodes emitted a message for each of ten");
+}
+
+#[tokio::test(start_paused = true)]
 async fn correlation_goes_on_through_events_and_requests() {
     let (harness, log) = (Harness::new(), Log::default());
     let _far = harness.node("far").discover(false).handler(inner).build().await.unwrap();

@@ -53,7 +53,8 @@ pub(crate) fn handle_here<E: Event>(
         let run = || EventRun::new(node, handler, event, metadata);
         match handler.enter() {
             Entry::Now(permit) if !IN_PLACE.get() => {
-                let begin = Run::new(&**node, &handler.name, Source::Lazy(metadata));
+                let mut begin = Run::new(&**node, &handler.name, Source::Lazy(metadata));
+                begin.everywhere = handler.group.is_none();
                 let mut started = start(begin, |begin| typed.start(event.clone(), begin));
                 match poll_in_place(&mut started, cx) {
                     Poll::Ready(Ok(())) => handled(node, handler, metadata, 1),
@@ -121,7 +122,7 @@ impl EventRun {
 
     fn start(&self, attempt: u32) -> Started<()> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
-        run.attempt = attempt;
+        (run.attempt, run.everywhere) = (attempt, self.handler.group.is_none());
         start(run, |run| self.handler.erased().start_event(&*self.message, run))
     }
 

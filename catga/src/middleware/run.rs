@@ -121,7 +121,8 @@ impl<R: Send + 'static> Started<R> {
     }
 }
 
-/// Lets go of what a handler emitted, in order. A second run of the handler gives equal content equal ids.
+/// Lets go of what a handler emitted, in order. A second run of the handler gives equal content equal ids; the same
+/// handler on another node gives it another one, unless one node handles for all.
 async fn leave(context: Context) -> Result<(), Failure> {
     let emitted = context.take_emitted();
     if emitted.len() > MAX_EMITTED {
@@ -138,8 +139,8 @@ async fn leave(context: Context) -> Result<(), Failure> {
         let content = crate::id::fingerprint(&[name.as_bytes(), &payload]);
         let nth = occurrences.entry(content).or_default();
         *nth += 1;
-        let id =
-            MessageId::derived(&[&parent, context.handler().as_bytes(), name.as_bytes(), &payload, &nth.to_le_bytes()]);
+        let (seat, handler) = (context.seat().as_bytes(), context.handler().as_bytes());
+        let id = MessageId::derived(&[&parent, seat, handler, name.as_bytes(), &payload, &nth.to_le_bytes()]);
         ready.push((emission, id, payload));
     }
     for (emission, id, payload) in ready {
