@@ -3,6 +3,7 @@
 
 mod attempts;
 mod cluster;
+mod dead_letters;
 mod emit;
 mod idempotency;
 mod layers;
