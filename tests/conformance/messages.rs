@@ -156,9 +156,12 @@ async fn answer(question: Question, State(world): State<World>, ctx: Context) ->
     world.run(&ctx, question.number, String::new(), &question.plan, None).await.map(|()| question.number)
 }
 
-/// The number of the echo that a run emits.
-pub fn echo_number(number: Number, attempt: u32) -> Number {
-    1_000_000 + number * 100 + Number::from(attempt)
+/// The number of the echo that a run emits: one for each handler, and for each node where every node runs it.
+pub fn echo_number(handler: &str, node: &str, number: Number, attempt: u32) -> Number {
+    let seat = if handler == SHARE.spec.name { "" } else { node };
+    let seed = handler.bytes().chain(seat.bytes()).fold(0_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+    // Behind every number that a driver publishes.
+    (1 << 40) + (seed % 100_000) * 1_000_000 + number * 100 + Number::from(attempt)
 }
 
 /// The text of the message with this number; long enough that two messages do not agree by chance.

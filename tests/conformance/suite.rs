@@ -15,8 +15,13 @@ use crate::{
     scenarios,
 };
 
+/// The seed of every random choice, unless `CONFORMANCE_SEED` gives another one.
+const SEED: u64 = 0x00CA_76A0;
+
 /// The seed of every random choice of a scenario.
-pub const SEED: u64 = 0x00CA_76A0;
+pub fn seed() -> u64 {
+    std::env::var("CONFORMANCE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED)
+}
 
 /// Load and faults that put certain properties to the test.
 pub struct Scenario {
@@ -52,10 +57,10 @@ pub async fn conforms(scenario: &Scenario, subject: Arc<dyn Subject>) {
     let history = run(scenario, subject, None).await;
     for property in Property::ALL {
         if let Err(Violation(text)) = property.check(&history) {
-            panic!("{} breaks {property:?} with seed {SEED:#x}: {text}", scenario.name);
+            panic!("{} breaks {property:?} with seed {}: {text}", scenario.name, seed());
         }
     }
-    assert!((scenario.provoked)(&history), "{} did not come to what it is about with seed {SEED:#x}", scenario.name);
+    assert!((scenario.provoked)(&history), "{} did not come to what it is about with seed {}", scenario.name, seed());
 }
 
 /// Runs every scenario on a broken transport: exactly the given properties must be found broken, each by a scenario that

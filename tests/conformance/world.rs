@@ -38,7 +38,7 @@ impl World {
         let run = Run { emitted_by, emits: plan.emits, ..self.run_of(ctx, number, text) };
         self.journal.record(ctx.node(), What::Started(run.clone()));
         if plan.emits {
-            let number = echo_number(number, attempt);
+            let number = echo_number(ctx.handler(), ctx.node(), number, attempt);
             ctx.emit(Echo { number, text: text_of(number), of: run.number, attempt });
         }
         work(plan.before_ms).await;

@@ -59,6 +59,10 @@ impl Faults for InProcessSubject {
         Box::pin(self.0.heal())
     }
 
+    fn restart(&self) -> BoxFuture<'_, ()> {
+        panic!("this store ends with its process, and says so")
+    }
+
     fn lose_acknowledgements(&self, count: usize) -> BoxFuture<'_, ()> {
         self.inject(Fault::drop(Traffic::Acknowledgement).times(count))
     }

@@ -144,6 +144,7 @@ impl Bench {
         match fault {
             Fault::Cut => faults.cut(node).await,
             Fault::Heal => faults.heal().await,
+            Fault::Restart => faults.restart().await,
             Fault::LoseAcknowledgements(count) => faults.lose_acknowledgements(count).await,
             Fault::LoseConfirmations(count) => faults.lose_store_confirmations(count).await,
             Fault::LoseDeliveries(count) => faults.lose_deliveries(count).await,

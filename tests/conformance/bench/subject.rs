@@ -34,6 +34,9 @@ pub trait Faults: Send + Sync {
     /// Ends every fault.
     fn heal(&self) -> BoxFuture<'_, ()>;
 
+    /// Ends the process of the store and starts it again. Asked only of a transport that says it survives that.
+    fn restart(&self) -> BoxFuture<'_, ()>;
+
     /// So many signs of how a delivery was settled do not reach the store.
     fn lose_acknowledgements(&self, count: usize) -> BoxFuture<'_, ()>;
 

@@ -148,25 +148,29 @@ fn listed_as_buried(history: &History, at: usize, listed: &[Letter]) -> Result<(
 /// Delays lie in [d, d(1 + j)].
 pub fn property_8(history: &History) -> Result<(), Violation> {
     let disturbed = history.disturbed();
-    let mut failed: BTreeMap<Key<'_>, (u32, Duration)> = BTreeMap::new();
+    // When each attempt failed first: a crash may have it run again while the next one is on its way.
+    let mut failed: BTreeMap<(Key<'_>, u32), Duration> = BTreeMap::new();
     for (_, entry) in history.iter() {
         match &entry.what {
             What::Failed { run, .. } => {
                 let Some(handler) = history.handler(&run.handler) else { continue };
-                failed.insert(key(handler, run.number, &entry.node), (run.attempt, entry.at));
+                failed.entry((key(handler, run.number, &entry.node), run.attempt)).or_insert(entry.at);
             }
             What::Started(run) => {
                 let Some(handler) = history.handler(&run.handler) else { continue };
-                let Some((attempt, at)) = failed.get(&key(handler, run.number, &entry.node)) else { continue };
-                if run.attempt != attempt + 1 {
-                    continue;
-                }
-                let delay = (handler.backoff * 4_u32.pow(attempt - 1)).min(LONGEST);
+                let before = (key(handler, run.number, &entry.node), run.attempt - 1);
+                let Some(at) = failed.get(&before) else { continue };
+                let delay = (handler.backoff * 4_u32.pow(run.attempt - 2)).min(LONGEST);
                 let (waited, most) = (entry.at - *at, delay.mul_f64(1.0 + JITTER) + GRAIN);
                 // What is lost on the way and made good comes later.
                 if waited < delay || (waited > most && !disturbed) {
                     violated!("`{}` ran again after {waited:?}, not after {delay:?} to {most:?}", run.handler);
                 }
+            }
+            What::Replayed { letter } => {
+                let dead = history.letters().find(|(.., dead)| dead.id == *letter);
+                let Some((handler, number)) = dead.and_then(|(.., dead)| given_up(history, dead)) else { continue };
+                failed.retain(|((name, one, _), _), _| *name != handler.name || *one != number);
             }
             _ => {}
         }

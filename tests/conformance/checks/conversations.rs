@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use catga::MessageId;
 
 use crate::{
-    history::{History, Number, Violation, What},
+    history::{History, Number, Run, Violation, What},
     messages::echo_number,
     versions::{PARCEL, READS_NOTES},
     violated,
@@ -65,13 +65,18 @@ pub fn property_17(history: &History) -> Result<(), Violation> {
     Ok(())
 }
 
+/// The number of what a run on a node emits.
+fn echo_of(run: &Run, node: &str) -> Number {
+    echo_number(&run.handler, node, run.number, run.attempt)
+}
+
 /// What a failed handler emitted never leaves, what a successful one emitted does.
 pub fn property_18(history: &History) -> Result<(), Violation> {
     let mut stored: BTreeSet<Number> = BTreeSet::new();
     let mut may_leave: BTreeSet<Number> = BTreeSet::new();
     for (_, entry) in history.iter() {
         match &entry.what {
-            What::Effect(run) if run.emits => drop(may_leave.insert(echo_number(run.number, run.attempt))),
+            What::Effect(run) if run.emits => drop(may_leave.insert(echo_of(run, &entry.node))),
             What::Started(run) if run.emitted_by.is_some() && !may_leave.contains(&run.number) => {
                 violated!("{:?} failed, but what it emitted was handled", run.emitted_by);
             }
@@ -87,7 +92,7 @@ pub fn property_18(history: &History) -> Result<(), Violation> {
     }
     let killed: BTreeSet<&str> = history.kills().map(|(_, entry)| &*entry.node).collect();
     for (_, entry, run) in history.effects() {
-        let lost = run.emits && !stored.contains(&echo_number(run.number, run.attempt));
+        let lost = run.emits && !stored.contains(&echo_of(run, &entry.node));
         if lost && !killed.contains(&*entry.node) && !history.disturbed() {
             violated!("{} succeeded at attempt {}, but what it emitted never left", run.number, run.attempt);
         }

@@ -173,19 +173,25 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
     stored_once(history)
 }
 
-/// No message is in the store twice, unless a node put it there twice.
+/// No message is in the store more often than nodes put it there.
 fn stored_once(history: &History) -> Result<(), Violation> {
-    let key = |durable: &str, parcel: &Parcel| (durable.to_owned(), parcel.id, parcel.retry.clone(), parcel.replays);
+    // What is stored for every durable has no durable of its own.
+    let key = |durable: Option<&str>, parcel: &Parcel| {
+        (durable.map(str::to_owned), parcel.id, parcel.retry.clone(), parcel.replays)
+    };
     let mut stored: BTreeMap<_, usize> = BTreeMap::new();
     let mut places: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
     for (_, entry) in history.iter() {
         match &entry.what {
-            What::StoredFor { durable, parcel, .. } => *stored.entry(key(durable, parcel)).or_default() += 1,
+            What::Stored { parcel } => *stored.entry(key(None, parcel)).or_default() += 1,
+            What::StoredFor { durable, parcel } => *stored.entry(key(Some(durable), parcel)).or_default() += 1,
             What::Received { durable, sequence, parcels, .. } => {
                 for parcel in parcels {
-                    let places = places.entry(key(durable, parcel)).or_default();
+                    let places = places.entry(key(Some(durable), parcel)).or_default();
                     places.insert(*sequence);
-                    let stored = stored.get(&key(durable, parcel)).copied().unwrap_or(0).max(1);
+                    let (for_all, for_one) = (key(None, parcel), key(Some(durable), parcel));
+                    let times = |key| stored.get(&key).copied().unwrap_or(0);
+                    let stored = (times(for_all) + times(for_one)).max(1);
                     if places.len() > stored {
                         violated!("{} was stored {stored} times, but is in {} deliveries", parcel.id, places.len());
                     }

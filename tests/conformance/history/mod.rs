@@ -88,6 +88,8 @@ pub struct Letter {
 pub enum Fault {
     Cut,
     Heal,
+    /// Of the store, for which every node is cut off for a moment.
+    Restart,
     LoseAcknowledgements(usize),
     LoseConfirmations(usize),
     LoseDeliveries(usize),

@@ -9,13 +9,13 @@ use crate::{
     conformance_tests,
     history::{Fault, History, What},
     messages::{AUDIT, HEAR, NOTE, Plan, SHARE},
-    suite::SEED,
+    suite::seed,
 };
 
 async fn handlers_that_fail_run_exactly_as_often_as_they_may(bench: &Bench) {
     bench.start("node1", &[NOTE, AUDIT]).await;
     bench.start("node2", &[NOTE]).await;
-    let mut random = fastrand::Rng::with_seed(SEED);
+    let mut random = fastrand::Rng::with_seed(seed());
     for number in 0..40 {
         let (panics, permanent) = (random.u8(0..4) == 0, random.u8(0..6) == 0);
         let plan = Plan { fails: random.u32(0..=5), panics, permanent: permanent && !panics, ..Plan::default() };

@@ -9,14 +9,14 @@ use crate::{
     conformance_tests,
     history::{History, What},
     messages::{AUDIT, GOSSIP, NOTE, Plan, SHARE},
-    suite::SEED,
+    suite::seed,
 };
 
 async fn events_in_batches_of_all_sizes_reach_every_node_and_group(bench: &Bench) {
     for node in ["node1", "node2", "node3"] {
         bench.start(node, &[NOTE, AUDIT, SHARE]).await;
     }
-    let (mut random, mut number) = (fastrand::Rng::with_seed(SEED), 0);
+    let (mut random, mut number) = (fastrand::Rng::with_seed(seed()), 0);
     while number < 300 {
         let (node, count) = (format!("node{}", random.u64(1..=3)), random.u64(1..80));
         let plan = Plan { before_ms: random.u64(0..3), after_ms: random.u64(0..3), ..Plan::default() };

@@ -7,13 +7,22 @@ mod kills;
 mod load;
 mod requests;
 mod shutdown;
+mod storm;
 
 use crate::suite::Scenario;
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let all =
-        [load::all(), faults::all(), kills::all(), attempts::all(), shutdown::all(), requests::all(), cluster::all()];
+    let all = [
+        load::all(),
+        faults::all(),
+        kills::all(),
+        attempts::all(),
+        shutdown::all(),
+        requests::all(),
+        cluster::all(),
+        storm::all(),
+    ];
     all.into_iter().flatten().collect()
 }
 

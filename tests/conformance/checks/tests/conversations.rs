@@ -34,7 +34,7 @@ fn property_17_refuses_a_conversation_that_changes_from_run_to_run_or_in_a_dead_
 /// What a run of message 1 emitted.
 fn echo(attempt: u32) -> Run {
     let parent = Some(MessageId::from_u128(1));
-    let heard = run(&HEAR.spec, echo_number(1, attempt), 1);
+    let heard = run(&HEAR.spec, echo_number(NOTE.spec.name, "node1", 1, attempt), 1);
     Run { emitted_by: Some((1, attempt)), correlation: MessageId::from_u128(1), causation: parent, ..heard }
 }
 
@@ -50,7 +50,7 @@ fn property_17_refuses_an_emission_outside_of_its_conversation() {
 fn property_18_refuses_what_a_failed_run_emitted_and_misses_what_a_successful_one_did() {
     let emits = || Run { emits: true, ..run(&NOTE.spec, 1, 1) };
     let left = || {
-        let number = Some(echo_number(1, 1));
+        let number = Some(echo_number(NOTE.spec.name, "node1", 1, 1));
         What::Stored { parcel: Parcel { message: HEAR.spec.message.to_owned(), number, ..parcel(0) } }
     };
     let begin = || Hand::default().joined("node1", &[&NOTE.spec]);
