@@ -1,7 +1,7 @@
 //! Puts a mediator together: finds the handlers, checks the wiring, joins the transport, starts the tasks.
 
 use std::{
-    any::{TypeId, type_name_of_val},
+    any::{TypeId, type_name, type_name_of_val},
     collections::BTreeMap,
     fmt,
     sync::{Arc, OnceLock, atomic::AtomicBool},
@@ -47,6 +47,8 @@ use crate::{
 /// Describes a mediator; [`build`](Self::build) makes it.
 pub struct Builder {
     states: States,
+    /// Types of which more than one value was given.
+    states_twice: Vec<&'static str>,
     layers: Vec<BoxLayer>,
     default_layers: bool,
     transport: Option<Arc<dyn Transport>>,
@@ -75,6 +77,7 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             states: States::default(),
+            states_twice: Vec::new(),
             layers: Vec::new(),
             default_layers: true,
             transport: None,
@@ -93,7 +96,9 @@ impl Builder {
     /// Gives handlers a value: for `State<T>`, and for the `&self` of handlers in an impl block of `T`.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.states.insert(Arc::new(value));
+        if !self.states.insert(Arc::new(value)) {
+            self.states_twice.push(type_name::<T>());
+        }
         self
     }
 
@@ -217,6 +222,7 @@ impl Builder {
         let capabilities = transport.capabilities();
         let mut problems = wiring::Problems::default();
         problems.limits(&self.limits);
+        problems.states_twice(&self.states_twice);
         let app = problems.name("application", &self.app);
         let given = self.node.as_deref().map(|id| problems.name("node", id));
         let generated = given.is_none();

@@ -294,11 +294,19 @@ impl fmt::Display for Failure {
     }
 }
 
+/// `?` turns any error into a failure, in a handler that returns `Result<_, Failure>`.
+impl<E: StdError + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        error.into_failure()
+    }
+}
+
 /// What can stand in the `Err` of a handler: every `std::error::Error`, and [`Failure`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a handler",
     label = "not an error",
-    note = "implement `std::error::Error` for `{Self}`, for example with `#[derive(thiserror::Error)]`"
+    note = "implement `std::error::Error` for `{Self}`, for example with `#[derive(thiserror::Error)]`",
+    note = "for a type of another crate, return `Result<_, catga::Failure>`"
 )]
 pub trait IntoFailure {
     /// The failure that the caller is told.
@@ -335,7 +343,10 @@ impl Error {
     /// How a handler passes on the error of a call that it made: the inner answer is kept, and what did not start may
     /// be tried again.
     pub(crate) fn as_failure(&self) -> Failure {
-        if let Some(failure) = &self.0.failure {
+        if let Some(failure) = &self.0.failure
+            // A panic belongs to the handler that panicked: for whoever asked it, it is an error like another.
+            && failure.code() != "panic"
+        {
             return failure.clone();
         }
         let failure = Failure::new("error", self.0.message.clone());

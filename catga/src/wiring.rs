@@ -191,6 +191,14 @@ impl Problems {
         }
     }
 
+    /// Values of which only the last would count.
+    pub(crate) fn states_twice(&mut self, types: &[&'static str]) {
+        for name in types {
+            let help = "a state is found by its type: keep one, or wrap each in a type of its own".to_owned();
+            self.add(format!("more than one `{name}` was given to `.state(..)`"), Vec::new(), help);
+        }
+    }
+
     /// A node with an id that is also to be given one.
     pub(crate) fn two_ids(&mut self) {
         let help = "keep one of `.node(..)` and `.generated_node()`".to_owned();

@@ -64,7 +64,7 @@ struct Outer {}
 struct Inner {}
 
 #[handler]
-async fn outer(_: Outer, ctx: Context) -> Result<(String, String), catga::Error> {
+async fn outer(_: Outer, ctx: Context) -> Result<(String, String), Failure> {
     Ok((ctx.correlation().to_string(), ctx.send(Inner {}).await?))
 }
 

@@ -170,6 +170,8 @@ async fn an_extractor_of_the_application_reads_headers_and_may_refuse() {
     assert_eq!(mediator.send_with(WhoAmI {}, options).await.unwrap(), "acme");
     assert_eq!(mediator.send(WhoAmI {}).await.unwrap_err().failure().unwrap().code(), "no_tenant");
     assert!(mistake(builder().handler(who_am_i)).await.contains("no `scenarios::wiring::Db`"));
+    let text = mistake(builder().state(Db).state(Db).handler(who_am_i)).await;
+    assert!(text.contains("more than one `scenarios::wiring::Db` was given to `.state(..)`"), "{text}");
     mediator.shutdown().await.unwrap();
 }
 

@@ -25,6 +25,9 @@ impl Mediator {
         if killed {
             self.node.shutting_down.store(true, Ordering::Release);
         }
+        if !killed {
+            tracing::error!(target: "catga", node = self.node(), "this node was not built `killable`: it goes on");
+        }
         killed
     }
 }
