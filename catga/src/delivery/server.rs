@@ -23,7 +23,7 @@ use crate::{
     error::{Error, ErrorKind, Retry},
     frame::{self, MAX_MESSAGES},
     id::fingerprint,
-    idempotency::{Key, Memory, Verdict},
+    idempotency::{Keep, Key, Memory, Verdict},
     message::Kind,
     middleware::{
         gate::{Entry, Permit},
@@ -47,8 +47,8 @@ pub(crate) enum Asker {
 struct Finished {
     key: Key,
     result: Result<Bytes, Error>,
-    /// Whether a repeat is answered with it.
-    remember: bool,
+    /// What is kept of it.
+    keep: Keep,
 }
 
 /// The task's state.
@@ -145,7 +145,7 @@ impl Server {
         // Without a key the id tells requests apart: a repeat has the very same bytes.
         let canonical = request.key.as_ref().and_then(|_| codec::canonical(&envelope.payload));
         let print = fingerprint(&[canonical.as_deref().unwrap_or(&envelope.payload)]);
-        match self.memory.claim(&key, print, asker) {
+        match self.memory.claim(&key, envelope.id, print, asker) {
             Verdict::Run => {}
             Verdict::Joined => return,
             Verdict::Known(asker, result) => {
@@ -222,11 +222,11 @@ impl Server {
 
     /// Ends a claim that was not run.
     fn release(&mut self, key: &Key, error: Error) {
-        self.finish(Finished { key: key.clone(), result: Err(error), remember: false });
+        self.finish(Finished { key: key.clone(), result: Err(error), keep: Keep::Nothing });
     }
 
     fn finish(&mut self, finished: Finished) {
-        for asker in self.memory.finish(&finished.key, &finished.result, finished.remember) {
+        for asker in self.memory.finish(&finished.key, &finished.result, finished.keep) {
             let result = finished.result.as_ref().cloned().map_err(Error::duplicate);
             self.answer(asker, result);
         }
@@ -303,7 +303,7 @@ impl RequestRun {
     }
 
     async fn give_up(self, error: Error) {
-        drop(self.finish.send(Finished { key: self.key, result: Err(error), remember: false }).await);
+        drop(self.finish.send(Finished { key: self.key, result: Err(error), keep: Keep::Nothing }).await);
     }
 
     fn finished(&self, result: Result<Bytes, RunError>, attempt: u32) -> Finished {
@@ -325,9 +325,13 @@ impl RequestRun {
                 (Err(error), remember)
             }
         };
-        // A query is never remembered: it may run twice.
-        let remember = remember && self.handler.message.kind == Kind::Command;
-        Finished { key: self.key.clone(), result, remember }
+        let keep = match (self.handler.message.kind, remember) {
+            (Kind::Command, true) => Keep::Outcome,
+            (Kind::Command, false) => Keep::Answer,
+            // A query is never remembered: it may run twice.
+            _ => Keep::Nothing,
+        };
+        Finished { key: self.key.clone(), result, keep }
     }
 }
 

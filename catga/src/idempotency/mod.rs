@@ -50,14 +50,19 @@ impl Key {
 pub(crate) struct Memory<W> {
     claims: FxHashMap<Key, Claim<W>>,
     max_claims: usize,
+    /// By the caller's key, for the window.
     outcomes: Cache<Key, Arc<Outcome>>,
     window: Duration,
+    /// By the id of the message, for as long as the same one may still be asked again: also what is not remembered for the
+    /// key, so that a question that crosses its answer does not run it again.
+    answers: Cache<Key, Arc<Outcome>>,
 }
 
 struct Claim<W> {
     /// Of the payload: the same key with other content is refused.
     fingerprint: u128,
-    waiters: Vec<W>,
+    /// The messages that wait for it.
+    waiters: Vec<(MessageId, W)>,
 }
 
 struct Outcome {
@@ -66,6 +71,11 @@ struct Outcome {
     expires: Instant,
     result: Result<Bytes, Error>,
 }
+
+/// How long an answer is kept for a repeat of the same message: longer than callers ask again.
+const ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// Which part of the bytes is for such answers.
+const ANSWERS_PART: u64 = 4;
 
 /// What is to be done with a request.
 pub(crate) enum Verdict<W> {
@@ -83,20 +93,13 @@ pub(crate) enum Verdict<W> {
 
 impl<W> Memory<W> {
     pub(crate) fn new(max_bytes: u64, max_claims: usize, window: Duration) -> Self {
-        let outcomes = Cache::builder()
-            // The default policy refuses the newest keys when the cache is full: those are the ones that are repeated.
-            .eviction_policy(EvictionPolicy::lru())
-            .weigher(|key: &Key, outcome: &Arc<Outcome>| {
-                let reply = outcome.result.as_ref().map_or_else(|error| error.to_string().len(), Bytes::len);
-                u32::try_from(key.size() + reply).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
-            })
-            .max_capacity(max_bytes)
-            .build();
-        Self { claims: FxHashMap::default(), max_claims, outcomes, window }
+        let outcomes = cache(max_bytes - max_bytes / ANSWERS_PART);
+        let answers = cache(max_bytes / ANSWERS_PART);
+        Self { claims: FxHashMap::default(), max_claims, outcomes, window, answers }
     }
 
     /// Claims a request, or says why it is not to be run.
-    pub(crate) fn claim(&mut self, key: &Key, fingerprint: u128, waiter: W) -> Verdict<W> {
+    pub(crate) fn claim(&mut self, key: &Key, id: MessageId, fingerprint: u128, waiter: W) -> Verdict<W> {
         if let Some(claim) = self.claims.get_mut(key) {
             if claim.fingerprint != fingerprint {
                 return Verdict::Reused(waiter);
@@ -104,42 +107,80 @@ impl<W> Memory<W> {
             if claim.waiters.len() >= MAX_WAITERS {
                 return Verdict::Full(waiter);
             }
-            claim.waiters.push(waiter);
+            claim.waiters.push((id, waiter));
             return Verdict::Joined;
         }
-        if let Some(outcome) = self.outcomes.get(key) {
-            if outcome.expires <= Instant::now() {
-                self.outcomes.invalidate(key);
-            } else if outcome.fingerprint != fingerprint {
+        let known = known(&self.answers, &Key::new(&key.name, None, id)).or_else(|| known(&self.outcomes, key));
+        if let Some(outcome) = known {
+            if outcome.fingerprint != fingerprint {
                 return Verdict::Reused(waiter);
-            } else {
-                let result = outcome.result.as_ref().map_err(Error::duplicate).cloned();
-                return Verdict::Known(waiter, result);
             }
+            return Verdict::Known(waiter, outcome.result.as_ref().cloned().map_err(Error::duplicate));
         }
         if self.claims.len() >= self.max_claims {
             return Verdict::Full(waiter);
         }
-        self.claims.insert(key.clone(), Claim { fingerprint, waiters: vec![waiter] });
+        self.claims.insert(key.clone(), Claim { fingerprint, waiters: vec![(id, waiter)] });
         Verdict::Run
     }
 
-    /// Ends a claim: with an outcome that is remembered, or released so that a repeat runs again. Gives those who wait.
-    pub(crate) fn finish(&mut self, key: &Key, result: &Result<Bytes, Error>, remember: bool) -> Vec<W> {
+    /// Ends a claim, as `keep` says. Gives those who wait.
+    pub(crate) fn finish(&mut self, key: &Key, result: &Result<Bytes, Error>, keep: Keep) -> Vec<W> {
         let Some(claim) = self.claims.remove(key) else { return Vec::new() };
-        if remember {
+        if keep != Keep::Nothing {
             // A copy: the bytes may be a slice of something much larger.
-            let result = result.as_ref().map(|reply| Bytes::copy_from_slice(reply)).map_err(Error::duplicate);
-            let expires = Instant::now() + self.window;
-            self.outcomes.insert(key.clone(), Arc::new(Outcome { fingerprint: claim.fingerprint, expires, result }));
+            let copy = || result.as_ref().map(|reply| Bytes::copy_from_slice(reply)).map_err(Error::duplicate);
+            let outcome = |time: Duration| {
+                let (expires, result) = (Instant::now() + time, copy());
+                Arc::new(Outcome { fingerprint: claim.fingerprint, expires, result })
+            };
+            let answer = outcome(ASKED_AGAIN);
+            for (id, _) in &claim.waiters {
+                self.answers.insert(Key::new(&key.name, None, *id), answer.clone());
+            }
+            if keep == Keep::Outcome && matches!(key.identity, Identity::Caller(_)) {
+                self.outcomes.insert(key.clone(), outcome(self.window));
+            }
         }
-        claim.waiters
+        claim.waiters.into_iter().map(|(_, waiter)| waiter).collect()
     }
 
     /// Ends every claim, when the node ends.
     pub(crate) fn release_all(&mut self) -> Vec<W> {
-        self.claims.drain().flat_map(|(_, claim)| claim.waiters).collect()
+        self.claims.drain().flat_map(|(_, claim)| claim.waiters).map(|(_, waiter)| waiter).collect()
     }
+}
+
+/// What is kept of a request that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Its outcome, for whoever comes with its key within the window.
+    Outcome,
+    /// The answer, for a repeat of the very same message; another one under its key runs again.
+    Answer,
+    /// Nothing: it was not run, or may run twice.
+    Nothing,
+}
+
+fn cache(max_bytes: u64) -> Cache<Key, Arc<Outcome>> {
+    Cache::builder()
+        // The default policy refuses the newest keys when the cache is full: those are the ones that are repeated.
+        .eviction_policy(EvictionPolicy::lru())
+        .weigher(|key: &Key, outcome: &Arc<Outcome>| {
+            let reply = outcome.result.as_ref().map_or_else(|error| error.to_string().len(), Bytes::len);
+            u32::try_from(key.size() + reply).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
+        })
+        .max_capacity(max_bytes)
+        .build()
+}
+
+fn known(cache: &Cache<Key, Arc<Outcome>>, key: &Key) -> Option<Arc<Outcome>> {
+    let outcome = cache.get(key)?;
+    if outcome.expires > Instant::now() {
+        return Some(outcome);
+    }
+    cache.invalidate(key);
+    None
 }
 
 #[cfg(test)]
@@ -161,45 +202,65 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_repeat_joins_the_run_and_is_answered_from_memory_until_the_window_ends() {
         let mut memory = memory(1 << 20, 10);
-        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
-        assert!(matches!(memory.claim(&key("a"), 1, 2), Verdict::Joined));
-        assert_eq!(memory.finish(&key("a"), &done("reply"), true), [1, 2]);
-        assert!(matches!(memory.claim(&key("a"), 1, 3), Verdict::Known(3, Ok(reply)) if reply == "reply"));
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 2), Verdict::Joined));
+        assert_eq!(memory.finish(&key("a"), &done("reply"), Keep::Outcome), [1, 2]);
+        assert!(
+            matches!(memory.claim(&key("a"), MessageId::new(), 1, 3), Verdict::Known(3, Ok(reply)) if reply == "reply")
+        );
         tokio::time::advance(Duration::from_secs(601)).await;
-        assert!(matches!(memory.claim(&key("a"), 1, 4), Verdict::Run));
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 4), Verdict::Run));
     }
 
     #[tokio::test]
     async fn a_released_claim_runs_again() {
         let mut memory = memory(1 << 20, 10);
-        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
-        assert_eq!(memory.finish(&key("a"), &done("lost"), false), [1]);
-        assert!(matches!(memory.claim(&key("a"), 1, 2), Verdict::Run));
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
+        assert_eq!(memory.finish(&key("a"), &done("lost"), Keep::Answer), [1]);
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 2), Verdict::Run));
     }
 
     #[tokio::test]
     async fn other_content_under_the_same_key_is_refused_while_it_runs_and_after() {
         let mut memory = memory(1 << 20, 10);
-        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
-        assert!(matches!(memory.claim(&key("a"), 2, 2), Verdict::Reused(2)));
-        memory.finish(&key("a"), &done("reply"), true);
-        assert!(matches!(memory.claim(&key("a"), 2, 3), Verdict::Reused(3)));
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 2, 2), Verdict::Reused(2)));
+        memory.finish(&key("a"), &done("reply"), Keep::Outcome);
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 2, 3), Verdict::Reused(3)));
     }
 
     #[tokio::test]
     async fn a_full_memory_refuses_claims_and_lets_go_of_the_oldest_outcome() {
-        let mut memory = memory(3 * u64::from(OVERHEAD) + 100, 2);
-        assert!(matches!(memory.claim(&key("a"), 1, 1), Verdict::Run));
-        assert!(matches!(memory.claim(&key("b"), 1, 2), Verdict::Run));
-        assert!(matches!(memory.claim(&key("c"), 1, 3), Verdict::Full(3)));
-        memory.finish(&key("a"), &done("1"), true);
-        memory.finish(&key("b"), &done("2"), true);
+        let mut memory = memory(4 * u64::from(OVERHEAD) + 100, 2);
+        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
+        assert!(matches!(memory.claim(&key("b"), MessageId::new(), 1, 2), Verdict::Run));
+        assert!(matches!(memory.claim(&key("c"), MessageId::new(), 1, 3), Verdict::Full(3)));
+        memory.finish(&key("a"), &done("1"), Keep::Outcome);
+        memory.finish(&key("b"), &done("2"), Keep::Outcome);
         for text in ["c", "d", "e"] {
-            assert!(matches!(memory.claim(&key(text), 1, 4), Verdict::Run));
-            memory.finish(&key(text), &done("3"), true);
+            assert!(matches!(memory.claim(&key(text), MessageId::new(), 1, 4), Verdict::Run));
+            memory.finish(&key(text), &done("3"), Keep::Outcome);
             memory.outcomes.run_pending_tasks();
         }
-        assert!(matches!(memory.claim(&key("e"), 1, 5), Verdict::Known(5, Ok(_))), "the newest outcome is kept");
-        assert!(matches!(memory.claim(&key("a"), 1, 6), Verdict::Run), "the oldest outcome made room");
+        assert!(
+            matches!(memory.claim(&key("e"), MessageId::new(), 1, 5), Verdict::Known(5, Ok(_))),
+            "the newest outcome is kept"
+        );
+        assert!(
+            matches!(memory.claim(&key("a"), MessageId::new(), 1, 6), Verdict::Run),
+            "the oldest outcome made room"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_question_that_crosses_its_answer_has_the_same_answer_and_another_one_runs() {
+        let mut memory = memory(1 << 20, 10);
+        let (first, second) = (MessageId::new(), MessageId::new());
+        assert!(matches!(memory.claim(&key("a"), first, 1, 1), Verdict::Run));
+        memory.finish(&key("a"), &done("busy"), Keep::Answer);
+        assert!(matches!(memory.claim(&key("a"), first, 1, 2), Verdict::Known(2, Ok(reply)) if reply == "busy"));
+        assert!(matches!(memory.claim(&key("a"), second, 1, 3), Verdict::Run));
+        memory.finish(&key("a"), &done("refused"), Keep::Nothing);
+        assert!(matches!(memory.claim(&key("a"), second, 1, 4), Verdict::Run));
     }
 }
