@@ -57,11 +57,6 @@ async fn run(scenario: &Scenario, subject: Arc<dyn Subject>, breakage: Option<Br
 /// Runs a scenario on a sound transport: its history must have every property.
 pub async fn conforms(scenario: &Scenario, subject: Arc<dyn Subject>) {
     let history = run(scenario, subject, None).await;
-    if std::env::var("SHOW").is_ok() {
-        for e in &history.0 {
-            eprintln!("{:?} {} {:?}", e.at, e.node, e.what);
-        }
-    }
     for property in Property::ALL {
         if let Err(Violation(text)) = property.check(&history) {
             panic!("{} breaks {property:?} with seed {}: {text}", scenario.name, seed());

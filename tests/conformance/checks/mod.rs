@@ -10,27 +10,46 @@ mod tests;
 
 use crate::history::{History, Violation};
 
-/// A promise that every transport keeps; the functions say which.
+/// A promise that every transport keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Property {
+    /// Every acknowledged publish is handled or dead-lettered by every registered node or group.
     P1,
+    /// Nothing is handled that was not published, payload and headers intact.
     P2,
+    /// Duplicates are at most the messages in flight at each fault plus those of expired leases.
     P3,
+    /// Without a kill a handler takes effect once per message within the window.
     P4a,
+    /// A kill between effect and mark adds at most one run.
     P4b,
+    /// No acknowledgement precedes the effect.
     P5,
+    /// Attempts are exact without a crash.
     P6,
+    /// A dead letter is complete, and its replay takes effect once.
     P7,
+    /// Delays lie between the one that is asked for and that with its jitter.
     P8,
+    /// Shutdown loses no acknowledgement and gives back what was not started, within its limit.
     P9,
+    /// Fan-out reaches exactly the registered nodes; the members of a group share the set.
     P10,
+    /// One reply or one typed error by the deadline, none to the wrong caller, late ones counted.
     P11,
+    /// A command runs on one node unless its outcome was unknown.
     P12,
+    /// Membership converges within a heartbeat of a change, and within the time-out of a silent death.
     P13,
+    /// Memory stays bounded with a handler that never returns.
     P14,
+    /// A poison message, a panic, a slow message harm only themselves.
     P15,
+    /// Two versions of a message type read each other.
     P16,
+    /// Correlation is unbroken through retry, dead letter and replay.
     P17,
+    /// What a failed handler emitted never leaves, what a successful one emitted does.
     P18,
 }
 
