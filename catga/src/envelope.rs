@@ -130,6 +130,7 @@ pub struct RequestPart {
     /// What was left to the deadline when it was sent, in milliseconds.
     pub remaining_ms: u64,
     /// The deadline, in milliseconds since 1970 on the sender's clock.
+    /// Nothing is decided by it yet: clocks of two machines need not agree.
     pub deadline_ms: u64,
     /// Asks only whether the node is alive.
     pub probe: bool,

@@ -4,8 +4,8 @@
 //! 2. What did not succeed is stored again, alone, for this durable: with the handler that remains, the number of its next
 //!    run and a delay; or it becomes a dead letter. Both are confirmed by the store.
 //! 3. Then, and only then, the delivery is acknowledged.
-//! 4. A delivery of several messages that is made again is first taken apart: 2 and 3 for what is not known to be done. So
-//!    a message that kills its process is alone when it reaches its limit.
+//! 4. A delivery that is made again ended without an answer: 2 and 3 for what is not known to be done, with the count of
+//!    such ends. A message with several of them runs alone, so that one which kills its process takes no other with it.
 //!
 //! The task owns everything that it knows of its deliveries; nothing of it survives a restart.
 

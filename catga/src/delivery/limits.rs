@@ -30,7 +30,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// How long a delivery may go without a sign of progress before it is made again: 30 s.
     pub ack_wait: Duration,
-    /// How often a delivery is made before its message counts as one that kills its process: 10.
+    /// How many runs of a message may end without an answer before it counts as one that kills its process: 10. It is a dead
+    /// letter then. From the third on it runs alone.
     pub crash_limit: u32,
     /// The largest reply: 1 MiB.
     pub max_reply: usize,
