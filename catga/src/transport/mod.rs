@@ -5,6 +5,8 @@
 //! speaks of batches: messages that were waiting at the same time travel together, and share one delivery.
 
 pub(crate) mod in_process;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 
 use std::{fmt, sync::Arc, time::Duration};
 

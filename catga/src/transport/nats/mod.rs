@@ -1,0 +1,7 @@
+//! The transport over [NATS](https://docs.nats.io): core messages for requests and events of QoS 0, JetStream for reliable
+//! events.
+#![expect(dead_code, reason = "under construction")]
+
+mod connection;
+mod names;
+mod options;
