@@ -15,6 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 pub use self::in_process::InProcess;
+#[cfg(feature = "nats")]
+pub use self::nats::Nats;
 pub use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, Reply, RequestPart, RetryPart},

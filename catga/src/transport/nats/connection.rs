@@ -102,7 +102,7 @@ impl Connection {
         let mut epochs = self.epochs();
         while self.generation() == generation {
             // A full queue holds the same report.
-            drop(self.dead.try_send(generation));
+            let _ = self.dead.try_send(generation);
             if epochs.changed().await.is_err() {
                 return;
             }
@@ -141,7 +141,7 @@ impl Connection {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 if error.kind() == async_nats::client::PublishErrorKind::Send {
-                    drop(self.dead.try_send(generation));
+                    let _ = self.dead.try_send(generation);
                 }
                 let text = format!("the message could not be handed to the connection: {error}");
                 Err(Error::not_started(ErrorKind::Transport, text).with_source(error))
