@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub mod proxy;
+
 use std::sync::{Arc, Mutex};
 
 use catga::{Command, Event};

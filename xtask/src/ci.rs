@@ -1,10 +1,8 @@
 //! What a clean clone must show beside the tests.
 
-use crate::{
-    demo, readme,
-    shell::{Result, cargo, command, output, step},
-    test,
-};
+use xtask::shell::{Result, cargo, command, output, step};
+
+use crate::{demo, readme, test};
 
 pub(crate) fn run() -> Result {
     let before = tree()?;

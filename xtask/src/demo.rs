@@ -6,11 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    http,
-    service::{NODES, Order, PATIENCE, Service, order, says},
-    shell::Result,
-};
+use xtask::{http, shell::Result};
+
+use crate::service::{NODES, Order, PATIENCE, Service, order, says};
 
 /// How many orders are placed while a node is away.
 const ORDERS: usize = 10;

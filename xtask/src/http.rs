@@ -13,28 +13,41 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the service answered.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+pub struct Answer {
+    /// Such as 200.
+    pub status: u16,
+    /// What follows the head, as it was sent.
+    pub body: String,
 }
 
 /// What is asked of the service.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Request<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
+pub struct Request<'a> {
+    /// Such as `GET`.
+    pub method: &'a str,
+    /// From the first slash on.
+    pub path: &'a str,
     /// Headers as lines: `Name: value`.
-    pub(crate) headers: Vec<&'a str>,
-    pub(crate) body: &'a str,
+    pub headers: Vec<&'a str>,
+    /// As it is sent; may be empty.
+    pub body: &'a str,
 }
 
 /// Asks for what is at a path.
-pub(crate) fn get(port: u16, path: &str) -> Result<Answer> {
+///
+/// # Errors
+///
+/// If nobody answers in HTTP. An answer of any status is no error.
+pub fn get(port: u16, path: &str) -> Result<Answer> {
     send(port, &Request { method: "GET", path, ..Request::default() })
 }
 
 /// Sends a request over a connection of its own.
-pub(crate) fn send(port: u16, request: &Request<'_>) -> Result<Answer> {
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn send(port: u16, request: &Request<'_>) -> Result<Answer> {
     exchange(port, request).map_err(|error| format!("{} {} on port {port}: {error}", request.method, request.path))
 }
 
@@ -65,11 +78,12 @@ fn parse(answer: &str) -> Option<Answer> {
 
 impl Answer {
     /// A field of the JSON object in the body that holds a text or a number, wherever it stands first.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+    pub fn field(&self, name: &str) -> Option<&str> {
         let (_, rest) = self.body.split_once(&format!("\"{name}\":"))?;
+        let rest = rest.trim_start();
         match rest.strip_prefix('"') {
             Some(text) => text.split('"').next(),
-            None => rest.split([',', '}', ']']).next(),
+            None => rest.split([',', '}', ']']).next().map(str::trim_end),
         }
     }
 }
@@ -80,7 +94,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_taken_apart() {
-        let answer = parse("HTTP/1.1 201 Created\r\nx: y\r\n\r\n{\"orderId\":\"a-1\",\"total\":3}");
+        let answer = parse("HTTP/1.1 201 Created\r\nx: y\r\n\r\n{\"orderId\":\"a-1\",\"total\": 3 }");
         let answer = answer.expect("it is HTTP");
         assert_eq!((answer.status, answer.field("orderId"), answer.field("total")), (201, Some("a-1"), Some("3")));
         assert_eq!(answer.field("absent"), None);

@@ -1,17 +1,16 @@
-//! The tasks of the repository: `cargo xtask test`, `cargo xtask ci`, `cargo xtask demo`.
+//! The tasks of the repository: `cargo xtask test`, `ci`, `demo` and `nats-server`.
 #![expect(clippy::print_stdout, reason = "it is read by the person who typed the command")]
-
-mod shell;
 
 mod ci;
 mod test;
 
 mod demo;
-mod http;
 mod readme;
 mod service;
 
 use std::process::ExitCode;
+
+use xtask::{nats, shell};
 
 const HELP: &str = "\
 The tasks of this repository.
@@ -19,6 +18,8 @@ The tasks of this repository.
   cargo xtask test   formatting, lints, each feature alone, documentation, all tests; fails on any warning
   cargo xtask ci     the same, then what only a clean clone shows: examples run, dependencies once, tree unchanged
   cargo xtask demo   three nodes of the order service: failover, QoS 0 against QoS 1, parallel broadcast
+
+  cargo xtask nats-server [VERSION]   the path of a nats-server; installs one if there is none
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ci"] => ci::run(),
         ["demo"] => demo::run(),
+        ["nats-server"] => nats_server(None),
+        ["nats-server", version] => nats_server(Some(version)),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -44,4 +47,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn nats_server(version: Option<&str>) -> shell::Result {
+    println!("{}", nats::find(version)?.display());
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Sends what the README tells a person to type with `curl`, and compares the answers with those that it shows.
 
-use crate::{
+use xtask::{
     http::{Request, send},
-    service::Service,
     shell::{Result, root},
 };
+
+use crate::service::Service;
 
 /// A `curl` line of the README, and the status below it.
 struct Example<'a> {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use xtask::{
     http,
     shell::{Result, cargo, step},
 };

@@ -1,4 +1,5 @@
 //! Runs commands one after the other, and says which and how long each took.
+#![expect(clippy::print_stdout, reason = "it is read by the person who typed the command")]
 
 use std::{
     path::PathBuf,
@@ -7,10 +8,10 @@ use std::{
 };
 
 /// What went wrong, in one sentence.
-pub(crate) type Result<T = ()> = std::result::Result<T, String>;
+pub type Result<T = ()> = std::result::Result<T, String>;
 
 /// The root of the repository.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     // The manifest of this package is one folder below it.
     let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     root.pop();
@@ -18,19 +19,23 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// A command in the root of the repository, with nothing to read from its input.
-pub(crate) fn command(program: &str, arguments: &str) -> Command {
+pub fn command(program: &str, arguments: &str) -> Command {
     let mut command = Command::new(program);
     command.args(arguments.split_whitespace()).current_dir(root()).stdin(Stdio::null());
     command
 }
 
 /// A cargo command; the same cargo that runs this program.
-pub(crate) fn cargo(arguments: &str) -> Command {
+pub fn cargo(arguments: &str) -> Command {
     command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments)
 }
 
 /// Runs a step to its end; its output goes to the terminal.
-pub(crate) fn step(name: &str, command: &mut Command) -> Result {
+///
+/// # Errors
+///
+/// If it fails, or cannot be run.
+pub fn step(name: &str, command: &mut Command) -> Result {
     println!("== {name}");
     let started = Instant::now();
     let status =
@@ -44,7 +49,11 @@ pub(crate) fn step(name: &str, command: &mut Command) -> Result {
 }
 
 /// Runs a command and gives what it wrote.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+///
+/// # Errors
+///
+/// If it fails, with what it wrote as errors; or if it cannot be run.
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command.output().map_err(|error| format!("`{}` cannot be run: {error}", shown(command)))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match output.status.success() {

@@ -1,6 +1,6 @@
 //! Everything that must hold before a change is kept, the cheapest first.
 
-use crate::shell::{Result, cargo, root, step};
+use xtask::shell::{Result, cargo, root, step};
 
 pub(crate) fn run() -> Result {
     step("formatting", &mut cargo("fmt --all --check"))?;
