@@ -28,6 +28,9 @@ pub(super) struct DeadLetters {
 /// A stored message, as the server gives it when asked for one.
 pub(super) struct Kept {
     pub(super) sequence: u64,
+    pub(super) subject: String,
+    /// When it was stored, as the server writes it.
+    pub(super) time: String,
     pub(super) payload: Bytes,
 }
 
@@ -39,6 +42,9 @@ struct Found {
 #[derive(Deserialize)]
 struct Message {
     seq: u64,
+    subject: String,
+    #[serde(default)]
+    time: String,
     #[serde(default)]
     data: String,
 }
@@ -97,9 +103,10 @@ impl DeadLetters {
             Err(failed) if failed.is(Refusal::MESSAGE_NOT_FOUND) => return Ok(None),
             Err(failed) => return Err(failed.into_error(&what)),
         };
-        let payload = STANDARD.decode(&found.message.data).map_err(|error| {
-            Error::not_started(ErrorKind::Codec, format!("message {} of the stream cannot be read: {error}", found.message.seq))
+        let Message { seq: sequence, subject, time, data } = found.message;
+        let payload = STANDARD.decode(&data).map_err(|error| {
+            Error::not_started(ErrorKind::Codec, format!("message {sequence} of the stream cannot be read: {error}"))
         })?;
-        Ok(Some(Kept { sequence: found.message.seq, payload: payload.into() }))
+        Ok(Some(Kept { sequence, subject, time, payload: payload.into() }))
     }
 }

@@ -172,6 +172,10 @@ impl Link for NatsLink {
         delay: Duration,
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
+            let own = self.durables.iter().any(|known| *known.name == *durable);
+            if !own && self.streams.durable(durable).await?.is_none() {
+                return Err(Error::not_started(ErrorKind::NotFound, format!("there is no durable `{durable}`")));
+            }
             let payload = frame::encode_messages(std::slice::from_ref(&message))?;
             let parcel = Parcel {
                 subject: self.names.retry(durable),

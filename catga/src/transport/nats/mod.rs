@@ -13,6 +13,7 @@ mod mux;
 mod names;
 mod options;
 mod puller;
+mod reaper;
 mod store;
 mod streams;
 mod wire;
@@ -40,6 +41,7 @@ use self::{
     names::{Names, StreamKind},
     options::Settings,
     puller::Puller,
+    reaper::Reaper,
     store::Store,
     streams::{Bounds, Streams, stream_name},
 };
@@ -135,12 +137,21 @@ impl Nats {
         for connection in connections.all() {
             round_trip(connection).await?;
         }
-        let store = |kind| Store { mux: mux.clone(), stream: stream_name(&names, kind) };
+        let store = |kind| Store { mux: mux.clone(), stream: stream_name(&names, kind), streams: streams.clone() };
+        let letters = DeadLetters { api, names: names.clone() };
+        let reaper = Reaper {
+            connection: connections.work.clone(),
+            streams: streams.clone(),
+            letters: letters.clone(),
+            store: store(StreamKind::Dead),
+            node: node.node.clone(),
+        };
+        tokio::spawn(reaper.run(closing.clone()));
         let link = NatsLink {
             node: node.node.clone(),
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
-            letters: DeadLetters { api, names: names.clone() },
+            letters,
             names,
             connections,
             streams,

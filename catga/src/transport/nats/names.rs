@@ -102,6 +102,11 @@ pub(super) fn token(name: &str) -> String {
     name.replace('.', "~")
 }
 
+/// The name behind a [`token`].
+pub(super) fn untoken(token: &str) -> String {
+    token.replace('~', ".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +115,7 @@ mod tests {
     fn no_two_names_become_one() {
         assert_ne!(Names::new("a.event").event("b"), Names::new("a").event("event.b"));
         assert_ne!(token("n.a.b"), token("n.a-b"));
+        assert_eq!(untoken(&token("n.a.b")), "n.a.b");
         assert_ne!(Names::new("a").node("b.request", "probe"), Names::new("a").node("b", "request.probe"));
     }
 
