@@ -277,6 +277,18 @@ impl Failure {
         self.retry
     }
 
+    /// The same failure, its texts cut at so many bytes; details cannot be cut and are left out.
+    #[cfg(feature = "nats")]
+    pub(crate) fn bounded(&self, limit: usize) -> Self {
+        let cut = |text: &str| text[..text.floor_char_boundary(limit)].to_owned();
+        Self {
+            code: cut(&self.code).into(),
+            message: cut(&self.message),
+            details: self.details.clone().filter(|details| details.len() <= limit),
+            retry: self.retry,
+        }
+    }
+
     /// The failure that stands for a panic.
     pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload
