@@ -139,7 +139,8 @@ async fn a_server_that_is_killed_loses_nothing_that_was_stored() {
     assert!(numbers.len() > 1_000, "{} of 2000 were stored", numbers.len());
     let missing = || {
         let lines = log.lines();
-        let missing = |node: &str| numbers.iter().filter(|number| !lines.contains(&format!("{node} {number} run 1"))).count();
+        let missing =
+            |node: &str| numbers.iter().filter(|number| !lines.contains(&format!("{node} {number} run 1"))).count();
         missing("node1") + missing("node2")
     };
     for _ in 0..100 {

@@ -137,7 +137,8 @@ impl Reaper {
                 DeadContent::Unreadable(_) => None,
             };
             let deliveries = advisory.deliveries;
-            let text = format!("{deliveries} deliveries of it ended without an answer: it may end the connection of its node");
+            let text =
+                format!("{deliveries} deliveries of it ended without an answer: it may end the connection of its node");
             let letter = DeadLetter {
                 id: MessageId::derived(&[&id.as_u128().to_le_bytes(), &index.to_le_bytes()]),
                 durable: durable.clone(),
