@@ -53,7 +53,7 @@ impl DeadLetters {
     /// Stores a letter; the same id is stored once.
     pub(super) async fn bury(&self, store: &Store, letter: &DeadLetter) -> Result<(), Error> {
         let id = letter.id.to_string();
-        let payload = frame::encode_dead(letter)?;
+        let payload = frame::dead::encode_dead(letter)?;
         let parcel = Parcel { subject: self.names.dead(&id), id, headers: delayed(std::time::Duration::ZERO), payload };
         store.put(&parcel).await.map(drop)
     }
@@ -66,7 +66,7 @@ impl DeadLetters {
             let question = json!({ "seq": behind + 1, "next_by_subj": self.names.all("dead").as_str() });
             let Some(kept) = self.get(StreamKind::Dead, &question).await? else { break };
             behind = kept.sequence;
-            match frame::decode_dead(&kept.payload) {
+            match frame::dead::decode_dead(&kept.payload) {
                 Ok(letter) => letters.push((kept.sequence, letter)),
                 Err(error) => {
                     tracing::warn!(target: "catga::nats", sequence = kept.sequence, %error, "a dead letter cannot be read and is left out");
@@ -80,7 +80,7 @@ impl DeadLetters {
     pub(super) async fn find(&self, id: MessageId) -> Result<Option<(u64, DeadLetter)>, Error> {
         let question = json!({ "last_by_subj": self.names.dead(&id.to_string()).as_str() });
         let Some(kept) = self.get(StreamKind::Dead, &question).await? else { return Ok(None) };
-        Ok(Some((kept.sequence, frame::decode_dead(&kept.payload)?)))
+        Ok(Some((kept.sequence, frame::dead::decode_dead(&kept.payload)?)))
     }
 
     /// Deletes a letter; says whether it was there.
