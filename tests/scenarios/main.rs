@@ -6,6 +6,7 @@ mod cluster;
 mod dead_letters;
 mod emit;
 mod idempotency;
+mod intake;
 mod layers;
 mod qos0;
 mod reliable;

@@ -9,7 +9,7 @@
 //!
 //! The task owns everything that it knows of its deliveries; nothing of it survives a restart.
 
-use std::{collections::VecDeque, sync::Arc, task::Poll, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,19 +19,18 @@ use super::{
     node::Node,
     observe::Occurrence,
     recent::Recent,
+    runs::{Done, Held},
     suspects::Suspects,
     table::HandlerEntry,
-    work::{Begun, RunResult, Work},
+    work::Work,
 };
 use crate::{
     envelope::Envelope,
     id::MessageId,
-    middleware::{gate::Entry, retry::RetryPolicy},
+    middleware::retry::RetryPolicy,
     transport::{Consumed, Consumer, Delivery, Durable, Settle, Settlement},
 };
 
-/// How long a message waits in the store that arrives while the same one is being handled, or whose handler is full.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the task waits at the end of the time to shut down for what was given up to be stored.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -49,15 +48,17 @@ pub(crate) struct DurableTask {
     highest: u64,
     /// Runs of open deliveries.
     pub(super) in_flight: usize,
-    /// What is being handled now.
+    /// What is being handled now, or held.
     pub(super) running: FxHashSet<(MessageId, u16)>,
+    /// What waits here for room in the queue of its handler.
+    pub(super) held: Held,
     /// What was handled lately, by which handler.
-    recent: Recent<(MessageId, u16)>,
+    pub(super) recent: Recent<(MessageId, u16)>,
     /// Deliveries that were acknowledged lately.
     settled: Recent<u64>,
     pub(super) suspects: Suspects,
     done: mpsc::Receiver<Done>,
-    report: mpsc::Sender<Done>,
+    pub(super) report: mpsc::Sender<Done>,
     /// Stores under way, each of which gives the number of the delivery that waits for it.
     pub(super) stores: FuturesUnordered<BoxFuture<'static, u64>>,
 }
@@ -71,14 +72,6 @@ pub(super) struct Open {
     pub(super) left: usize,
     /// The delivery is given back instead of acknowledged: nothing of it was started.
     pub(super) give_back: bool,
-}
-
-/// A run that has ended.
-struct Done {
-    sequence: u64,
-    handler: u16,
-    work: Work,
-    result: RunResult,
 }
 
 impl DurableTask {
@@ -106,6 +99,7 @@ impl DurableTask {
             highest: 0,
             in_flight: 0,
             running: FxHashSet::default(),
+            held: Held::default(),
             recent: Recent::new(),
             settled: Recent::new(),
             suspects: Suspects::default(),
@@ -132,10 +126,7 @@ impl DurableTask {
                 for delivery in self.consumer.close().await {
                     settle_with(&self.spec.name, &delivery.settle, Settlement::GiveBack(Duration::ZERO)).await;
                 }
-                for (sequence, work) in self.suspects.drain() {
-                    self.not_started(sequence, work);
-                    self.one_less(sequence).await;
-                }
+                self.let_go().await;
             }
             if cancel.is_cancelled() && grace.is_none() {
                 grace = Some(Instant::now() + GRACE);
@@ -164,6 +155,7 @@ impl DurableTask {
             while let Some(done) = ended.pop_front() {
                 self.end(done).await;
             }
+            self.start_held().await;
             self.start_waiting().await;
         }
         // The time to shut down is over: what is not settled goes back at once, for another node or the next start.
@@ -284,83 +276,8 @@ impl DurableTask {
         self.handlers.get(event).is_some_and(|handlers| handlers.iter().any(|handler| *handler.name == *name))
     }
 
-    fn number(&self, handler: &HandlerEntry) -> u16 {
+    pub(super) fn number(&self, handler: &HandlerEntry) -> u16 {
         self.numbers.get(&handler.name).copied().unwrap_or(u16::MAX)
-    }
-
-    /// Starts a run: in place if it is its turn and it is quick, else in a task.
-    pub(super) async fn begin(&mut self, sequence: u64, work: Work) {
-        let number = self.number(&work.handler);
-        if !self.running.insert((work.envelope.id, number)) {
-            // The same message is being handled now, from another delivery: look again when that has ended.
-            self.store_again(sequence, work, LOOK_AGAIN);
-            return self.one_less(sequence).await;
-        }
-        match work.handler.enter() {
-            Entry::Now(permit) => match work.start(&self.node) {
-                Ok(mut started) => match started.first().await {
-                    Poll::Ready(result) => {
-                        drop(permit);
-                        let done = Done { sequence, handler: number, work, result: RunResult::Ended(result) };
-                        Box::pin(self.end(done)).await;
-                    }
-                    Poll::Pending => self.spawn(sequence, number, work, Begun::Started(started, permit)),
-                },
-                Err(error) => {
-                    drop(permit);
-                    let done = Done { sequence, handler: number, work, result: RunResult::Ended(Err(error)) };
-                    Box::pin(self.end(done)).await;
-                }
-            },
-            Entry::Wait(turn) => self.spawn(sequence, number, work, Begun::Waiting(turn)),
-            // The queue of the handler is full of other work: the message waits in the store.
-            Entry::Full => {
-                self.running.remove(&(work.envelope.id, number));
-                self.store_again(sequence, work, LOOK_AGAIN);
-                self.one_less(sequence).await;
-            }
-        }
-    }
-
-    /// Goes on with a run in a task of its own.
-    fn spawn(&self, sequence: u64, handler: u16, work: Work, begun: Begun) {
-        let (node, report) = (self.node.clone(), self.report.clone());
-        self.node.tasks.spawn(async move {
-            let result = work.run(begun, &node).await;
-            drop(report.send(Done { sequence, handler, work, result }).await);
-        });
-    }
-
-    /// Takes note of a run that has ended.
-    async fn end(&mut self, done: Done) {
-        let Done { sequence, handler, work, result } = done;
-        self.running.remove(&(work.envelope.id, handler));
-        let (name, id) = (work.envelope.name.clone(), work.envelope.id);
-        match result {
-            RunResult::Ended(Ok(())) => {
-                self.recent.insert((id, handler));
-                let handled = || Occurrence::Handled { handler: work.handler.name.clone(), attempt: work.attempt };
-                self.node.observe(&name, id, handled);
-            }
-            RunResult::Ended(Err(error)) => {
-                self.node.observe(&name, id, || Occurrence::Failed {
-                    handler: work.handler.name.clone(),
-                    attempt: work.attempt,
-                    failure: error.failure.clone(),
-                });
-                self.fail(sequence, work, error);
-            }
-            RunResult::NotStarted => self.not_started(sequence, work),
-        }
-        self.one_less(sequence).await;
-    }
-
-    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
-    fn not_started(&mut self, sequence: u64, work: Work) {
-        match self.open.get_mut(&sequence) {
-            Some(open) if open.work == 1 => open.give_back = true,
-            _ => self.store_again(sequence, work, Duration::ZERO),
-        }
     }
 
     /// One run or store of a delivery has ended; the last one settles it.
