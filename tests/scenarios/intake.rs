@@ -38,3 +38,12 @@ async fn what_finds_the_queue_of_its_handler_full_keeps_its_place() {
     // What is stored again waits there for a second.
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn events_published_together_are_handled_in_their_order() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(in_turn).build().await.unwrap();
+    node.publish_all((0..1_000).map(|number| Numbered { number })).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), up_to(1_000));
+}
