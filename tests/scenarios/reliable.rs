@@ -95,6 +95,18 @@ async fn one_member_of_a_group_handles_each_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_member_of_a_group_that_is_cut_off_would_get_goes_to_the_other() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = catga::Limits { ack_wait: Duration::from_secs(2), ..catga::Limits::default() };
+    let _first = node(&harness, "node1", &log).limits(limits.clone()).build().await.unwrap();
+    let second = node(&harness, "node2", &log).limits(limits).build().await.unwrap();
+    harness.inject(Fault::cut("node1")).await;
+    second.publish_all((0..10).map(|order| Mailed { order })).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(log.len(), 10, "{:?}", log.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_comes_back_gets_what_it_missed() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();

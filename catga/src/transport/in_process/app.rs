@@ -87,7 +87,8 @@ impl App {
                 .map(|(sequence, _)| sequence)
                 .collect();
             let (sender, receiver) = mpsc::channel(2 * CREDIT);
-            state.connect(Member { node: node.node.clone(), incarnation: node.incarnation, sender, credit: 0 });
+            let (node, incarnation) = (node.node.clone(), node.incarnation);
+            state.connect(Member { node, incarnation, sender, credit: 0, doubtful_until: None });
             for sequence in owed {
                 state.acknowledge(sequence);
                 self.stream.settle(sequence);

@@ -317,12 +317,7 @@ impl Broker {
                 let Some(state) = app.durables.get_mut(&durable) else { continue };
                 match timer {
                     Timer::ComesDue => state.make_ready(sequence),
-                    Timer::LeaseEnds => {
-                        let ended = state.open.get(&sequence).is_some_and(|open| open.lease_ends <= now);
-                        if ended && state.take_back(sequence) {
-                            state.make_ready(sequence);
-                        }
-                    }
+                    Timer::LeaseEnds => state.end_lease(sequence, now),
                 }
                 pumped.push((name.clone(), durable));
             }

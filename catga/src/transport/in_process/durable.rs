@@ -52,6 +52,8 @@ pub(super) struct Member {
     pub(super) sender: mpsc::Sender<Consumed>,
     /// How many deliveries it has asked for and not got.
     pub(super) credit: usize,
+    /// A lease of it ended: until then others are preferred, for it may be cut off.
+    pub(super) doubtful_until: Option<Instant>,
 }
 
 /// Something to deliver, and to whom.
@@ -177,6 +179,17 @@ impl DurableState {
         true
     }
 
+    /// Takes a delivery back whose lease has ended, and makes it again.
+    pub(super) fn end_lease(&mut self, sequence: u64, now: Instant) {
+        let Some(open) = self.open.get(&sequence).filter(|open| open.lease_ends <= now) else { return };
+        if let Some(member) = self.members.iter_mut().find(|member| member.node == open.node) {
+            member.doubtful_until = Some(now + self.spec.ack_wait);
+        }
+        if self.take_back(sequence) {
+            self.make_ready(sequence);
+        }
+    }
+
     /// Settles a delivery, also one that waits to be made again; says whether an entry of the stream is done with.
     pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
         let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
@@ -195,7 +208,7 @@ impl DurableState {
 
     /// Takes the next thing to deliver, if there is one and somebody who asked for it. Looks no further than needed.
     pub(super) fn next_due(&mut self, stream: &mut Stream, now: Instant) -> Option<Due> {
-        let index = self.ready_member()?;
+        let index = self.ready_member(now)?;
         let (sequence, frame) = self.take_next(stream)?;
         let member = &mut self.members[index];
         member.credit -= 1;
@@ -215,12 +228,14 @@ impl DurableState {
     }
 
     /// The next member in turn that has asked for more; tells it first what was lost.
-    fn ready_member(&mut self) -> Option<usize> {
+    fn ready_member(&mut self, now: Instant) -> Option<usize> {
         let count = self.members.len();
-        let index = (0..count).map(|step| (self.next_member + step) % count).find(|index| {
+        let in_turn = (0..count).map(|step| (self.next_member + step) % count).filter(|index| {
             let member = &self.members[*index];
             member.credit > 0 && !member.sender.is_closed() && member.sender.capacity() > 1
-        })?;
+        });
+        // The first that is in no doubt, or else the first.
+        let index = in_turn.min_by_key(|index| self.members[*index].doubtful_until.is_some_and(|until| now < until))?;
         if self.missed > 0 && self.members[index].sender.try_send(Consumed::Lagged { missed: self.missed }).is_ok() {
             self.missed = 0;
         }
