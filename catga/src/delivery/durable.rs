@@ -250,7 +250,9 @@ impl DurableTask {
                 Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes, retry.declared),
                 Some(_) => continue,
             };
-            if repeat && self.recent.contains(&(envelope.id, self.number(handler))) {
+            // What a handler emitted is looked up in any case: a member of a group that was cut off emits late, and without
+            // the mark of a repeat, what another one has emitted in its place.
+            if (repeat || envelope.id.is_derived()) && self.recent.contains(&(envelope.id, self.number(handler))) {
                 self.note_repeat(envelope, handler);
                 continue;
             }
