@@ -12,4 +12,5 @@ mod qos0;
 mod reliable;
 mod requests;
 mod shutdown;
+mod store;
 mod wiring;

@@ -19,7 +19,7 @@ use super::{
     node::Node,
     observe::Occurrence,
     recent::Recent,
-    runs::{Done, Held},
+    runs::{Done, Held, LOOK_AGAIN},
     suspects::Suspects,
     table::HandlerEntry,
     work::Work,
@@ -54,8 +54,8 @@ pub(crate) struct DurableTask {
     pub(super) held: Held,
     /// What was handled lately, by which handler.
     pub(super) recent: Recent<(MessageId, u16)>,
-    /// Deliveries that were acknowledged lately.
-    settled: Recent<u64>,
+    /// Deliveries that were acknowledged lately: number and first message.
+    settled: Recent<(u64, MessageId)>,
     pub(super) suspects: Suspects,
     done: mpsc::Receiver<Done>,
     pub(super) report: mpsc::Sender<Done>,
@@ -65,6 +65,8 @@ pub(crate) struct DurableTask {
 
 /// A delivery that is not settled.
 pub(super) struct Open {
+    /// The id of its first message: a store that was made anew counts from 1 again.
+    pub(super) first: MessageId,
     pub(super) settle: Arc<dyn Settle>,
     /// Runs that it began with.
     pub(super) work: usize,
@@ -180,16 +182,25 @@ impl DurableTask {
 
     async fn take(&mut self, delivery: Delivery) {
         let Delivery { sequence, deliveries, messages, settle } = delivery;
-        if let Some(open) = self.open.get_mut(&sequence) {
+        let first = match &messages {
+            Ok(messages) => messages.first().map_or(MessageId::from_u128(0), |first| first.id),
+            Err((bytes, _)) => MessageId::derived(&[bytes]),
+        };
+        match self.open.get_mut(&sequence) {
             // It is being worked on: only its settlement has a new address.
-            open.settle = settle;
-            return;
+            Some(open) if open.first == first => return open.settle = settle,
+            // Another one under its number, which has to wait until that is free.
+            Some(_) => return settle_with(&self.spec.name, &settle, Settlement::GiveBack(LOOK_AGAIN)).await,
+            None => {}
         }
         let messages = match messages {
             Ok(messages) => messages,
-            Err((bytes, error)) => return self.take_unreadable(sequence, deliveries, bytes, &error, settle).await,
+            Err((bytes, error)) => {
+                let open = Open { first, settle, work: 1, left: 1, give_back: false };
+                return self.take_unreadable(sequence, deliveries, bytes, &error, open).await;
+            }
         };
-        if deliveries > 1 && self.settled.contains(&sequence) {
+        if deliveries > 1 && self.settled.contains(&(sequence, first)) {
             // Its acknowledgement was lost.
             for envelope in &messages {
                 for handler in self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice) {
@@ -205,7 +216,7 @@ impl DurableTask {
         let again = deliveries > 1 || sequence <= self.highest;
         self.highest = self.highest.max(sequence);
         // One more is counted until all of the delivery is under way.
-        self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
+        self.open.insert(sequence, Open { first, settle, work: 0, left: 1, give_back: false });
         for envelope in messages {
             let envelope = Arc::new(envelope);
             for work in self.work_on(sequence, &envelope, again) {
@@ -294,7 +305,7 @@ impl DurableTask {
         let settlement = match open.give_back {
             true => Settlement::GiveBack(Duration::ZERO),
             false => {
-                self.settled.insert(sequence);
+                self.settled.insert((sequence, open.first));
                 Settlement::Acknowledge
             }
         };

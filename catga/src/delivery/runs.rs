@@ -13,8 +13,8 @@ use super::{
 };
 use crate::middleware::gate::Entry;
 
-/// How long a message waits in the store that arrives while the same one is being handled.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a message waits in the store that arrives while the same one, or another one under its number, is being handled.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A run that has ended.
 pub(super) struct Done {

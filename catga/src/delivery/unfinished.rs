@@ -13,12 +13,12 @@ use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, RetryPart},
     error::{Error, Failure},
-    id::{MessageId, now_millis},
+    id::{MessageId, fingerprint, now_millis},
     middleware::{
         retry::RetryPolicy,
         run::{Cause, RunError},
     },
-    transport::{Settle, Settlement},
+    transport::Settlement,
 };
 
 /// How long the task waits before it stores again what the store did not take.
@@ -125,20 +125,22 @@ impl DurableTask {
         deliveries: u32,
         bytes: bytes::Bytes,
         error: &Error,
-        settle: Arc<dyn Settle>,
+        open: Open,
     ) {
         let policy = RetryPolicy { attempts: self.node.limits.event_attempts, base: self.node.limits.backoff };
         if deliveries < policy.attempts {
             // Another member may be newer and read it.
-            return settle_with(&self.spec.name, &settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
+            return settle_with(&self.spec.name, &open.settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
         }
         tracing::error!(target: "catga::delivery", %error, durable = %self.spec.name, "a delivery cannot be read: it becomes a dead letter");
         self.in_flight += 1;
-        self.open.insert(sequence, Open { settle, work: 1, left: 1, give_back: false });
+        // The number alone would take what a store that was made anew brings under it for the same.
+        let about = fingerprint(&[&bytes, &sequence.to_le_bytes()]);
+        self.open.insert(sequence, open);
         let failure = Failure::new("codec", error.to_string());
         let content = DeadContent::Unreadable(bytes);
         let grave = Grave { handler: None, attempts: deliveries, replays: 0, failure, content };
-        self.store_dead(sequence, u128::from(sequence), grave);
+        self.store_dead(sequence, about, grave);
         self.one_less(sequence).await;
     }
 
