@@ -1,17 +1,20 @@
 //! What a node does when its store does what stores seldom do: it is made anew, is full, or has forgotten the node.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use catga::{
-    Error, ErrorKind, Event, Kind, Mediator, Message, Outcome, State, handler,
+    Context, Error, ErrorKind, Event, Failure, Kind, Mediator, Message, MessageId, Outcome, State, handler,
     testing::Harness,
     transport::{
-        Capabilities, Consumed, Consumer, DeadContent, Delivery, Envelope, InProcess, Joined, Registration, Settle,
-        Settlement, Transport,
+        Backlog, Capabilities, Consumed, Consumer, DeadContent, DeadLetter, Delivery, Envelope, InProcess, Joined,
+        Link, Registration, Reply, Settle, Settlement, Transport,
     },
 };
 use catga_tests::Log;
@@ -32,9 +35,19 @@ async fn file(event: Filed, State(log): State<Log>) {
     log.add(event.text);
 }
 
+/// Fails twice, then succeeds.
+#[handler(attempts = 3, backoff = "1s", name = "store.file_at_last")]
+async fn file_at_last(event: Filed, ctx: Context, State(log): State<Log>) -> Result<(), Failure> {
+    log.add(format!("{} {}", event.text, ctx.attempt()));
+    if ctx.attempt() < 3 { Err(Failure::new("busy", "later")) } else { Ok(()) }
+}
+
 /// A broker with one durable, beside which a test plays another store.
 struct Played {
     inner: InProcess,
+    /// What the store answers who stores a message again, and how often it did.
+    refuses: Option<ErrorKind>,
+    refused: Arc<AtomicUsize>,
     deliveries: Mutex<Option<mpsc::Receiver<Delivery>>>,
 }
 
@@ -48,6 +61,9 @@ impl Transport for Played {
             let mut joined = self.inner.join(node).await?;
             let (inner, played) = (joined.consumers.remove(0), self.deliveries.lock().unwrap().take().unwrap());
             joined.consumers.push(Box::new(PlayedConsumer { inner, played }));
+            if let Some(kind) = self.refuses {
+                joined.link = Arc::new(Refusing { inner: joined.link, kind, count: self.refused.clone() });
+            }
             Ok(joined)
         })
     }
@@ -70,6 +86,68 @@ impl Consumer for PlayedConsumer {
 
     fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
         self.inner.close()
+    }
+}
+
+/// A way out that stores nothing again.
+struct Refusing {
+    inner: Arc<dyn Link>,
+    kind: ErrorKind,
+    count: Arc<AtomicUsize>,
+}
+
+impl Link for Refusing {
+    fn store_for<'a>(&'a self, _: &'a str, _: Envelope, _: MessageId, _: Duration) -> BoxFuture<'a, Result<(), Error>> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Err(Error::new(self.kind, Outcome::NotStarted, "refused")) })
+    }
+
+    fn max_payload(&self) -> usize {
+        self.inner.max_payload()
+    }
+
+    fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.publish(batch)
+    }
+
+    fn store(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.store(batch)
+    }
+
+    fn request<'a>(&'a self, node: &'a str, batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>> {
+        self.inner.request(node, batch)
+    }
+
+    fn reply<'a>(&'a self, node: &'a str, batch: Vec<Reply>) -> BoxFuture<'a, Result<(), Error>> {
+        self.inner.reply(node, batch)
+    }
+
+    fn announce(&self, announcement: Bytes) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.announce(announcement)
+    }
+
+    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.bury(letter)
+    }
+
+    fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+        self.inner.dead_letters(after, limit)
+    }
+
+    fn dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
+        self.inner.dead_letter(id)
+    }
+
+    fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>> {
+        self.inner.delete_dead_letter(id)
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>> {
+        self.inner.backlog()
+    }
+
+    fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.leave(for_good)
     }
 }
 
@@ -104,9 +182,49 @@ fn filed(text: &str, seconds: u64) -> Result<Envelope, &'static str> {
 /// A node whose store a test plays.
 async fn node(harness: &Harness, log: &Log) -> (Mediator, mpsc::Sender<Delivery>) {
     let (sender, deliveries) = mpsc::channel(8);
-    let played = Played { inner: harness.broker().clone(), deliveries: Mutex::new(Some(deliveries)) };
+    let played = played(harness, None, deliveries);
     let builder = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file);
     (builder.build().await.unwrap(), sender)
+}
+
+fn played(harness: &Harness, refuses: Option<ErrorKind>, deliveries: mpsc::Receiver<Delivery>) -> Played {
+    let deliveries = Mutex::new(Some(deliveries));
+    Played { inner: harness.broker().clone(), refuses, refused: Arc::default(), deliveries }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_to_take_back_runs_again_from_where_it_is() {
+    for refuses in [ErrorKind::Overloaded, ErrorKind::NotFound] {
+        let (harness, log) = (Harness::new(), Log::default());
+        let played = played(&harness, Some(refuses), mpsc::channel(1).1);
+        let refused = played.refused.clone();
+        let builder = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file_at_last);
+        let node = builder.build().await.unwrap();
+        node.publish_all(["a", "b"].map(|text| Filed { text: text.into(), seconds: 0 })).await.unwrap();
+        harness.settled().await.unwrap();
+        let mut lines = log.lines();
+        lines.sort();
+        assert_eq!(lines, ["a 1", "a 2", "a 3", "b 1", "b 2", "b 3"]);
+        assert_eq!(refused.load(Ordering::SeqCst), 4, "one try for each run that failed");
+        assert!(node.dead_letters().list(None, 1).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_shuts_down_gives_back_what_the_store_refused() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let played = played(&harness, Some(ErrorKind::Overloaded), mpsc::channel(1).1);
+    let builder = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file_at_last);
+    let first = builder.build().await.unwrap();
+    let _second = harness.node("node2").discover(false).build().await.unwrap();
+    first.publish_all(["a", "b"].map(|text| Filed { text: text.into(), seconds: 0 })).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    first.shutdown().await.unwrap();
+    assert_eq!(log.len(), 2, "the second run comes after a second");
+    let builder = harness.node("node1").discover(false).state(log.clone()).handler(file_at_last);
+    let _first = builder.build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!((log.count("a 3"), log.count("b 3")), (1, 1), "{:?}", log.lines());
 }
 
 #[tokio::test(start_paused = true)]

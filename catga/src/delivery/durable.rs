@@ -22,6 +22,7 @@ use super::{
     runs::{Done, Held, LOOK_AGAIN},
     suspects::Suspects,
     table::HandlerEntry,
+    unfinished::Stored,
     work::Work,
 };
 use crate::{
@@ -59,8 +60,8 @@ pub(crate) struct DurableTask {
     pub(super) suspects: Suspects,
     done: mpsc::Receiver<Done>,
     pub(super) report: mpsc::Sender<Done>,
-    /// Stores under way, each of which gives the number of the delivery that waits for it.
-    pub(super) stores: FuturesUnordered<BoxFuture<'static, u64>>,
+    /// Stores under way, for each of which a delivery waits.
+    pub(super) stores: FuturesUnordered<BoxFuture<'static, Stored>>,
 }
 
 /// A delivery that is not settled.
@@ -72,8 +73,8 @@ pub(super) struct Open {
     pub(super) work: usize,
     /// Runs that have not ended and stores that are not confirmed.
     pub(super) left: usize,
-    /// The delivery is given back instead of acknowledged: nothing of it was started.
-    pub(super) give_back: bool,
+    /// The delivery is given back after so long instead of acknowledged: something of it was neither done nor stored.
+    pub(super) give_back: Option<Duration>,
 }
 
 impl DurableTask {
@@ -144,12 +145,19 @@ impl DurableTask {
                 // Runs that are given up now report, and what they had is stored; that may take a moment, not longer.
                 () = sleep_until(grace), if grace.is_some() => break,
                 _ = self.done.recv_many(&mut batch, 64) => ended.extend(batch),
-                Some(sequence) = self.stores.next(), if !self.stores.is_empty() => self.one_less(sequence).await,
+                Some(stored) = self.stores.next(), if !self.stores.is_empty() => self.stored(stored).await,
                 consumed = self.consumer.next(more), if !stopping && !closed => match consumed {
                     Some(Consumed::Delivery(delivery)) => self.take(delivery).await,
                     Some(Consumed::Lagged { missed }) => self.lag(missed),
-                    // The node's place was taken, or it has left: what runs here still comes to its end.
-                    None => closed = true,
+                    // What runs here still comes to its end.
+                    None => {
+                        closed = true;
+                        let durable = &self.spec.name;
+                        tracing::error!(
+                            target: "catga::delivery", %durable,
+                            "no further reliable events arrive: the place of this node was taken, or the durable was deleted"
+                        );
+                    }
                 },
                 () = stop.cancelled(), if !stopping => {}
                 () = cancel.cancelled(), if grace.is_none() => {}
@@ -196,7 +204,7 @@ impl DurableTask {
         let messages = match messages {
             Ok(messages) => messages,
             Err((bytes, error)) => {
-                let open = Open { first, settle, work: 1, left: 1, give_back: false };
+                let open = Open { first, settle, work: 1, left: 1, give_back: None };
                 return self.take_unreadable(sequence, deliveries, bytes, &error, open).await;
             }
         };
@@ -216,7 +224,7 @@ impl DurableTask {
         let again = deliveries > 1 || sequence <= self.highest;
         self.highest = self.highest.max(sequence);
         // One more is counted until all of the delivery is under way.
-        self.open.insert(sequence, Open { first, settle, work: 0, left: 1, give_back: false });
+        self.open.insert(sequence, Open { first, settle, work: 0, left: 1, give_back: None });
         for envelope in messages {
             let envelope = Arc::new(envelope);
             for work in self.work_on(sequence, &envelope, again) {
@@ -303,8 +311,8 @@ impl DurableTask {
         let Some(open) = self.open.remove(&sequence) else { return };
         self.in_flight -= open.work;
         let settlement = match open.give_back {
-            true => Settlement::GiveBack(Duration::ZERO),
-            false => {
+            Some(delay) => Settlement::GiveBack(delay),
+            None => {
                 self.settled.insert((sequence, open.first));
                 Settlement::Acknowledge
             }

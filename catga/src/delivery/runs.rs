@@ -136,7 +136,7 @@ impl DurableTask {
     /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
     fn not_started(&mut self, sequence: u64, work: Work) {
         match self.open.get_mut(&sequence) {
-            Some(open) if open.work == 1 => open.give_back = true,
+            Some(open) if open.work == 1 => open.give_back = Some(Duration::ZERO),
             _ => self.store_again(sequence, work, Duration::ZERO),
         }
     }

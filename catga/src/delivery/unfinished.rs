@@ -12,7 +12,7 @@ use super::{
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, RetryPart},
-    error::{Error, Failure},
+    error::{Error, ErrorKind, Failure, Outcome},
     id::{MessageId, fingerprint, now_millis},
     middleware::{
         retry::RetryPolicy,
@@ -23,6 +23,13 @@ use crate::{
 
 /// How long the task waits before it stores again what the store did not take.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A store that has ended, for the delivery of this number.
+pub(super) struct Stored {
+    sequence: u64,
+    /// What was not stored.
+    refused: Option<Work>,
+}
 
 /// What a dead letter says beside where and when.
 pub(super) struct Grave {
@@ -77,10 +84,11 @@ impl DurableTask {
             &sequence.to_le_bytes(),
         ]);
         let (node, durable) = (self.node.clone(), self.spec.name.clone());
-        self.store(sequence, move || {
+        let attempt = move || {
             let (node, durable, envelope) = (node.clone(), durable.clone(), envelope.clone());
-            Box::pin(async move { node.link.store_for(&durable, envelope, identity, delay).await })
-        });
+            Box::pin(async move { node.link.store_for(&durable, envelope, identity, delay).await }) as _
+        };
+        self.store(sequence, attempt, Some((work, delay)));
     }
 
     /// Makes a message a dead letter of one handler.
@@ -161,29 +169,62 @@ impl DurableTask {
         };
         self.node.counters.dead_letters(1);
         let node = self.node.clone();
-        self.store(sequence, move || {
+        let attempt = move || {
             let (node, letter) = (node.clone(), letter.clone());
-            Box::pin(async move { node.link.bury(letter).await })
-        });
+            Box::pin(async move { node.link.bury(letter).await }) as _
+        };
+        self.store(sequence, attempt, None);
     }
 
-    /// Stores until the store confirms; the delivery is not settled before.
-    pub(super) fn store(
+    /// Stores until the store confirms; the delivery is not settled before. Work that the store refuses comes back when its
+    /// delay has passed.
+    fn store(
         &mut self,
         sequence: u64,
         attempt: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + 'static,
+        mut work: Option<(Work, Duration)>,
     ) {
         if let Some(open) = self.open.get_mut(&sequence) {
             open.left += 1;
         }
+        let stop = self.node.stop.clone();
         self.stores.push(Box::pin(async move {
             while let Err(error) = attempt().await {
+                if let Some((work, delay)) = work.take_if(|_| is_refusal(&error)) {
+                    tracing::error!(
+                        target: "catga::delivery", %error, handler = %work.handler.name, id = %work.envelope.id,
+                        "the store refuses to take a message back: it waits here for its next run"
+                    );
+                    stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+                    return Stored { sequence, refused: Some(work) };
+                }
                 tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
                 tokio::time::sleep(STORE_AGAIN).await;
             }
-            sequence
+            Stored { sequence, refused: None }
         }));
     }
+
+    /// Takes note of a store that has ended. What was refused runs again from here, so that a store that is full can get
+    /// empty; but not what may kill its process: its count is kept in the store, and it goes back there.
+    pub(super) async fn stored(&mut self, stored: Stored) {
+        let Stored { sequence, refused } = stored;
+        if let Some(work) = refused {
+            let stopping = self.node.stop.is_cancelled();
+            if !stopping && work.crashes == 0 {
+                return self.admit(sequence, work).await;
+            }
+            if let Some(open) = self.open.get_mut(&sequence) {
+                open.give_back = Some(if stopping { Duration::ZERO } else { STORE_AGAIN });
+            }
+        }
+        self.one_less(sequence).await;
+    }
+}
+
+/// Whether the store says that it will not take a message back: it is full, or the durable was deleted.
+fn is_refusal(error: &Error) -> bool {
+    error.outcome() == Outcome::NotStarted && matches!(error.kind(), ErrorKind::Overloaded | ErrorKind::NotFound)
 }
 
 /// How often a message was replayed after it had become a dead letter.
