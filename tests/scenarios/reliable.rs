@@ -247,6 +247,19 @@ async fn a_node_that_falls_behind_what_the_store_keeps_is_told_how_much_it_misse
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_larger_than_the_whole_store_is_refused() {
+    let log = Log::default();
+    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(10 << 10));
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(keep_file).build().await.unwrap();
+    let error = node.publish(Attached { file: "x".repeat(20 << 10) }).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (catga::ErrorKind::TooLarge, catga::Outcome::NotStarted));
+    node.publish(Attached { file: "x".repeat(5 << 10) }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), [(5 << 10).to_string()]);
+    assert_eq!(node.counts().lagged, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_place_of_a_node_is_kept_for_its_lifetime() {
     let limits = catga::Limits { durable_lifetime: Duration::from_secs(600), ..catga::Limits::default() };
     for (away, kept) in [(550, 1), (650, 0)] {

@@ -45,7 +45,7 @@ pub(super) enum Command {
         name: Arc<str>,
         frame: Bytes,
         identity: u128,
-        done: Done<()>,
+        done: Done<Result<(), Error>>,
     },
     StoreFor {
         from: From,
@@ -53,7 +53,7 @@ pub(super) enum Command {
         frame: Bytes,
         identity: u128,
         delay: Duration,
-        done: Done<bool>,
+        done: Done<Result<(), Error>>,
     },
     Request {
         from: From,

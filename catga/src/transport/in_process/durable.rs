@@ -22,6 +22,8 @@ pub(super) struct DurableState {
     cursor: u64,
     /// Messages stored for this durable alone.
     own: BTreeMap<u64, Bytes>,
+    /// How many bytes those take.
+    pub(super) own_bytes: usize,
     /// What is to be delivered before anything new.
     ready: BTreeSet<u64>,
     /// Delivered and not settled.
@@ -74,6 +76,7 @@ impl DurableState {
             since: FxHashMap::default(),
             cursor: head,
             own: BTreeMap::new(),
+            own_bytes: 0,
             ready: BTreeSet::new(),
             open: BTreeMap::new(),
             counts: FxHashMap::default(),
@@ -161,6 +164,7 @@ impl DurableState {
 
     /// Stores something for this durable alone; it is delivered once [`ready`](Self::make_ready).
     pub(super) fn keep(&mut self, sequence: u64, frame: Bytes) {
+        self.own_bytes += frame.len();
         self.own.insert(sequence, frame);
     }
 
@@ -194,7 +198,13 @@ impl DurableState {
     pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
         let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
         self.ready.remove(&sequence);
-        self.own.remove(&sequence).is_none() && known
+        match self.own.remove(&sequence) {
+            Some(frame) => {
+                self.own_bytes -= frame.len();
+                false
+            }
+            None => known,
+        }
     }
 
     /// An entry of the stream is gone beyond the horizon.
