@@ -172,6 +172,15 @@ impl Inbox {
 }
 
 impl InboxSenders {
+    /// Whether the node behind it is gone: it takes nothing out of any queue any more.
+    pub fn is_closed(&self) -> bool {
+        self.events.is_closed()
+            && self.requests.is_closed()
+            && self.probes.is_closed()
+            && self.replies.is_closed()
+            && self.cluster.is_closed()
+    }
+
     /// The queue that a request belongs into.
     pub fn queue_of(&self, request: &Envelope) -> &mpsc::Sender<Envelope> {
         match &request.request {

@@ -224,6 +224,29 @@ impl App {
         }
     }
 
+    /// Lets go of what has grown too old, and of what nobody is behind any more.
+    pub(super) fn keep_house(&mut self, settings: &Settings, now: Instant) {
+        // A node that was killed did not say that it leaves.
+        self.nodes.retain(|_, node| !node.inbox.is_closed());
+        self.expire_stream(settings, now);
+        for durable in self.durables.values_mut() {
+            durable.note_absence(now);
+        }
+        let expired: Vec<_> = self
+            .durables
+            .iter()
+            .filter(|(_, durable)| match (durable.alone_since, durable.spec.lifetime) {
+                (Some(since), Some(lifetime)) => now.duration_since(since) >= lifetime,
+                _ => false,
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in expired {
+            self.forget(&name);
+        }
+        self.dead_letters.expire(now, settings);
+    }
+
     /// Answers a request that could not be delivered, in the name of the node that it was for.
     pub(super) fn refuse(&self, envelope: &Envelope, kind: ErrorKind, text: &str) {
         let (Some(request), Some(asker)) = (&envelope.request, self.nodes.get(&envelope.source)) else { return };
@@ -302,5 +325,20 @@ mod tests {
         app.settle(&"n.node1".into(), 1, 1, Settlement::Acknowledge);
         assert_eq!(store(&mut app, 3), Ok(()));
         assert_eq!(app.backlog("node1", 1).here, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_ended_without_a_word_is_forgotten() {
+        let (mut app, inbox) = app();
+        app.keep_house(&Settings::default(), Instant::now());
+        assert_eq!(app.nodes.len(), 1);
+        // While it shuts down it takes no more requests, but waits for replies.
+        let Inbox { replies, events, requests, probes, cluster } = inbox;
+        drop((events, requests, probes, cluster));
+        app.keep_house(&Settings::default(), Instant::now());
+        assert_eq!(app.nodes.len(), 1);
+        drop(replies);
+        app.keep_house(&Settings::default(), Instant::now());
+        assert!(app.nodes.is_empty());
     }
 }

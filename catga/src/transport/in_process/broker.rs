@@ -303,23 +303,7 @@ impl Broker {
     fn keep_house(&mut self) {
         let (settings, now) = (self.settings, Instant::now());
         for app in self.apps.values_mut() {
-            app.expire_stream(&settings, now);
-            for durable in app.durables.values_mut() {
-                durable.note_absence(now);
-            }
-            let expired: Vec<_> = app
-                .durables
-                .iter()
-                .filter(|(_, durable)| match (durable.alone_since, durable.spec.lifetime) {
-                    (Some(since), Some(lifetime)) => now.duration_since(since) >= lifetime,
-                    _ => false,
-                })
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in expired {
-                app.forget(&name);
-            }
-            app.dead_letters.expire(now, &settings);
+            app.keep_house(&settings, now);
         }
     }
 }
