@@ -5,6 +5,7 @@ mod attempts;
 mod cluster;
 mod dead_letters;
 mod emit;
+mod faults;
 mod idempotency;
 mod intake;
 mod layers;

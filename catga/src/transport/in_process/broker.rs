@@ -209,9 +209,7 @@ impl Broker {
             Fate::Pass => self.deliver(parcel),
             Fate::Lose => {}
             Fate::Double => {
-                if let Some(twin) = parcel.twin() {
-                    self.deliver(twin);
-                }
+                self.deliver(parcel.twin());
                 self.deliver(parcel);
             }
             Fate::Delay(delay) => {
