@@ -19,6 +19,7 @@ use super::{
     node::Node,
     observe::Occurrence,
     recent::Recent,
+    round::Round,
     runs::{Done, Held, LOOK_AGAIN},
     suspects::Suspects,
     table::HandlerEntry,
@@ -60,6 +61,8 @@ pub(crate) struct DurableTask {
     pub(super) suspects: Suspects,
     done: mpsc::Receiver<Done>,
     pub(super) report: mpsc::Sender<Done>,
+    /// What is being started at a time.
+    pub(super) round: Round,
     /// Stores under way, for each of which a delivery waits.
     pub(super) stores: FuturesUnordered<BoxFuture<'static, Stored>>,
 }
@@ -108,6 +111,7 @@ impl DurableTask {
             suspects: Suspects::default(),
             done,
             report,
+            round: Round::start(),
             stores: FuturesUnordered::new(),
         }
     }
@@ -189,6 +193,7 @@ impl DurableTask {
     }
 
     async fn take(&mut self, delivery: Delivery) {
+        self.round = Round::start();
         let Delivery { sequence, deliveries, messages, settle } = delivery;
         let first = match &messages {
             Ok(messages) => messages.first().map_or(MessageId::from_u128(0), |first| first.id),

@@ -9,6 +9,7 @@ use std::{
 use super::{
     durable::DurableTask,
     observe::Occurrence,
+    round::Round,
     work::{Begun, RunResult, Work},
 };
 use crate::middleware::gate::Entry;
@@ -51,6 +52,9 @@ impl DurableTask {
     /// Starts what is held, as far as its handlers have room. A handler that has none has runs of this task, the end of
     /// each of which leads here again.
     pub(super) async fn start_held(&mut self) {
+        if !self.held.0.is_empty() {
+            self.round = Round::start();
+        }
         for (number, mut queue) in std::mem::take(&mut self.held.0) {
             while let Some((sequence, work)) = queue.pop_front() {
                 if let Some(work) = self.enter(sequence, number, work).await {
@@ -78,7 +82,11 @@ impl DurableTask {
     /// Enters the gate of the handler; gives the work back if too many wait there.
     async fn enter(&mut self, sequence: u64, handler: u16, work: Work) -> Option<Work> {
         let permit = match work.handler.enter() {
-            Entry::Now(permit) => permit,
+            Entry::Now(permit) if self.round.is_quick() => permit,
+            Entry::Now(permit) => {
+                self.spawn(sequence, handler, work, Begun::Admitted(permit));
+                return None;
+            }
             Entry::Wait(turn) => {
                 self.spawn(sequence, handler, work, Begun::Waiting(turn));
                 return None;

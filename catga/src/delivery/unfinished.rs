@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::{
     durable::{DurableTask, Open, settle_with},
     observe::Occurrence,
+    round::Round,
     work::Work,
 };
 use crate::{
@@ -212,6 +213,7 @@ impl DurableTask {
         if let Some(work) = refused {
             let stopping = self.node.stop.is_cancelled();
             if !stopping && work.crashes == 0 {
+                self.round = Round::start();
                 return self.admit(sequence, work).await;
             }
             if let Some(open) = self.open.get_mut(&sequence) {
