@@ -114,7 +114,8 @@ async fn a_handler_that_computes_does_not_hold_up_the_reliable_events_of_others(
     let _worker = worker.handler(heavy_reliable).handler(light_reliable).build().await.unwrap();
     let heavy = publisher.publish_all((0..30).map(|_| HeavyReliable {}));
     let (heavy, light) = tokio::join!(heavy, publisher.publish(LightReliable {}));
-    (heavy.unwrap(), light.unwrap());
+    heavy.unwrap();
+    light.unwrap();
     harness.settled().await.unwrap();
     assert_eq!(log.len(), 31);
     assert!(waited(&log) < Some(10), "{:?}", waited(&log));
