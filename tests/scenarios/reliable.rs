@@ -247,6 +247,26 @@ async fn a_node_that_falls_behind_what_the_store_keeps_is_told_how_much_it_misse
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_store_gave_up_while_a_killed_node_had_it_is_told_as_missed() {
+    let log = Log::default();
+    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(100 << 10));
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = || harness.node("node2").discover(false).state(log.clone()).handler(take_long);
+    let third = harness.node("node3").discover(false).state(log.clone()).handler(keep_file);
+    third.build().await.unwrap().shutdown().await.unwrap();
+    let killed = second().build().await.unwrap();
+    first.publish(Slow { order: 1 }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..30 {
+        first.publish(Attached { file: "x".repeat(10 << 10) }).await.unwrap();
+    }
+    killed.kill();
+    let second = second().build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!((log.lines(), second.counts().lagged), (vec!["start 1".to_string()], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_larger_than_the_whole_store_is_refused() {
     let log = Log::default();
     let harness = Harness::on(catga::transport::InProcess::with_max_bytes(10 << 10));
