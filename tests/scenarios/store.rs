@@ -211,6 +211,21 @@ async fn what_the_store_refuses_to_take_back_runs_again_from_where_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_than_the_store_holds_may_wait_for_its_next_run() {
+    let log = Log::default();
+    let harness = Harness::on(InProcess::with_max_bytes(100 << 10));
+    let builder = harness.node("node1").discover(false).state(log.clone()).handler(file_at_last);
+    let node = builder.build().await.unwrap();
+    for number in 0..30_u32 {
+        node.publish(Filed { text: format!("{number:010000}"), seconds: 0 }).await.unwrap();
+    }
+    harness.settled().await.unwrap();
+    assert_eq!(harness.record().handled::<Filed>().count(), 30);
+    assert_eq!((harness.record().failed::<Filed>().count(), log.len()), (60, 90));
+    assert_eq!(node.counts().lagged, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_shuts_down_gives_back_what_the_store_refused() {
     let (harness, log) = (Harness::new(), Log::default());
     let played = played(&harness, Some(ErrorKind::Overloaded), mpsc::channel(1).1);
