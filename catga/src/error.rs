@@ -289,6 +289,11 @@ impl Failure {
         }
     }
 
+    /// How many bytes its texts take.
+    pub(crate) fn size(&self) -> usize {
+        self.code.len() + self.message.len() + self.details.as_ref().map_or(0, String::len)
+    }
+
     /// The failure that stands for a panic.
     pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload

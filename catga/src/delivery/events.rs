@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     node::Node,
     observe::Occurrence,
+    round::Round,
     table::{Decoded, HandlerEntry, Route},
 };
 use crate::{
@@ -187,13 +188,14 @@ impl EventIntake {
                     return;
                 },
             }
+            let round = Round::start();
             for envelope in events.drain(..) {
-                self.take(&envelope).await;
+                self.take(&envelope, round).await;
             }
         }
     }
 
-    async fn take(&mut self, envelope: &Envelope) {
+    async fn take(&mut self, envelope: &Envelope, round: Round) {
         self.watch_sequence(envelope);
         let Some(route) = self.node.handlers.by_name(&envelope.name) else { return };
         let Some(first) = route.events.first() else { return };
@@ -213,7 +215,7 @@ impl EventIntake {
                 metadata: Metadata::of(envelope, None),
             };
             match handler.enter() {
-                Entry::Now(permit) => {
+                Entry::Now(permit) if round.is_quick() => {
                     let mut started = run.start(1);
                     match started.first().await {
                         Poll::Ready(Ok(())) => {
