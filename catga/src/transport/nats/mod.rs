@@ -2,6 +2,9 @@
 //! events.
 #![expect(dead_code, reason = "under construction")]
 
+mod cloud_event;
 mod connection;
+mod headers;
 mod names;
 mod options;
+pub(crate) mod wire;
