@@ -4,6 +4,8 @@
 
 mod cloud_event;
 mod connection;
+#[cfg(test)]
+mod fuzz;
 mod headers;
 mod names;
 mod options;
