@@ -92,7 +92,8 @@ pub fn event(item: TokenStream) -> TokenStream {
 ///
 /// In an `impl` block with `#[handler]`, every `async fn` with `&self` is a handler; everything else is left alone. The
 /// `&self` is the value of that type that the builder was given. A method takes its own keys with `#[handler(..)]`; the
-/// keys of the block hold for the methods that do not say otherwise. Async helpers go into another `impl` block.
+/// keys of the block hold for the methods that do not say otherwise. Async helpers go into another `impl` block. A function
+/// of a block that does not carry `#[handler]` itself cannot be a handler.
 ///
 /// ```
 /// use catga::{Command, handler};

@@ -11,8 +11,7 @@ pub(super) fn expand(handler: &Handler) -> TokenStream {
     let (name, message, options, bind) = (name(handler), message(handler), options(handler), bind(handler));
     let place = quote_spanned!(ident.span()=> __catga::Place::here());
     let function = function(handler);
-    quote! {
-        #(#attributes)*
+    let registration = quote! {
         const _: () = {
             use #krate::__private as __catga;
             const __REGISTRATION: __catga::HandlerRegistration = __catga::HandlerRegistration {
@@ -25,6 +24,17 @@ pub(super) fn expand(handler: &Handler) -> TokenStream {
             };
             __catga::inventory::submit! { __REGISTRATION }
         };
+    };
+    if handler.receiver.is_some() {
+        return quote!(#(#attributes)* #registration);
+    }
+    // On a function of an impl block, which this macro cannot see around the function, a constant and the paths in it are
+    // an error each. A struct is refused there as a whole, and so that mistake is one error.
+    let holder = format_ident!("__catga_{}", ident.unraw());
+    quote! {
+        #(#attributes)*
+        #[allow(dead_code, non_camel_case_types)]
+        struct #holder([(); { #registration 0 }]);
     }
 }
 
