@@ -147,12 +147,17 @@ impl FromContext for Context {
 
 /// The values that the builder was given, by type.
 #[derive(Default)]
-pub struct States(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+pub struct States {
+    values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// For each type `T` that was given, what `Arc<T>` would be found by: the two are easily taken for each other.
+    arcs: HashMap<TypeId, &'static str>,
+}
 
 impl States {
     /// Says whether there was none of this type yet.
     pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: Arc<T>) -> bool {
-        self.0.insert(TypeId::of::<T>(), value).is_none()
+        self.arcs.insert(TypeId::of::<Arc<T>>(), type_name::<T>());
+        self.values.insert(TypeId::of::<T>(), value).is_none()
     }
 
     /// The value of this type.
@@ -161,16 +166,21 @@ impl States {
     ///
     /// `Missing` if the builder was given none.
     pub fn get<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, Missing> {
-        self.0
-            .get(&TypeId::of::<T>())
-            .and_then(|value| value.clone().downcast().ok())
-            .ok_or_else(|| Missing { state: type_name::<T>(), receiver: false })
+        let value = self.values.get(&TypeId::of::<T>()).and_then(|value| value.clone().downcast().ok());
+        value.ok_or_else(|| {
+            let near = match self.arcs.get(&TypeId::of::<T>()) {
+                Some(bare) => Near::Bare(bare),
+                None if self.values.contains_key(&TypeId::of::<Arc<T>>()) => Near::InArc,
+                None => Near::Nothing,
+            };
+            Missing { state: type_name::<T>(), receiver: false, near }
+        })
     }
 }
 
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "States({})", self.0.len())
+        write!(f, "States({})", self.values.len())
     }
 }
 
@@ -180,6 +190,37 @@ pub struct Missing {
     pub(crate) state: &'static str,
     /// Whether it is the `&self` of a handler and not a `State`.
     pub(crate) receiver: bool,
+    near: Near,
+}
+
+/// What was given instead of a state that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Near {
+    Nothing,
+    /// The value in an `Arc`.
+    InArc,
+    /// The value of this type, without the `Arc` that is wanted.
+    Bare(&'static str),
+}
+
+impl Missing {
+    /// What to do about it.
+    pub(crate) fn help(&self) -> String {
+        let state = self.state;
+        match self.near {
+            Near::Nothing => {
+                let value = state.rsplit("::").next().unwrap_or(state).to_lowercase();
+                format!("give the builder one: `.state({})`", value.trim_end_matches('>'))
+            }
+            Near::InArc => {
+                let or = if self.receiver { String::new() } else { format!(", or take `State<Arc<{state}>>`") };
+                format!("state `Arc<{state}>` was given, `{state}` is wanted: pass the value itself{or}")
+            }
+            Near::Bare(bare) => {
+                format!("state `{bare}` was given, `Arc<{bare}>` is wanted: wrap it in `Arc::new(..)`")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Missing {
