@@ -54,6 +54,15 @@
 //! - [`transport`] is the contract of what carries messages, and [`transport::InProcess`], which carries them in one process.
 //! - `http` and `testing` are doors that a feature opens.
 //!
+//! # Logging
+//!
+//! A node logs by [`tracing`](https://docs.rs/tracing), under the target `catga` and those below it: at `info` the handlers
+//! that were found and the nodes that come and go, at `warn` what is dropped, refused or given up. No payload is logged.
+//!
+//! ```
+//! tracing_subscriber::fmt().with_env_filter("catga=info").init();
+//! ```
+//!
 //! # Features
 //!
 //! | feature | brings | default |

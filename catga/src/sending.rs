@@ -37,6 +37,12 @@ use crate::{
 };
 
 /// What a sender says beside its request.
+///
+/// ```
+/// use catga::SendOptions;
+///
+/// let once = SendOptions { key: Some("order-42".into()), ..SendOptions::default() };
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct SendOptions {
     /// Makes the request idempotent: within the window, a repeat under the same key is answered and not executed again.
