@@ -299,7 +299,7 @@ impl Builder {
             capabilities,
             asks,
             local,
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(Counters::new()),
             tasks: Tasks::new(self.kill),
             stop: CancellationToken::new(),
             cancel: CancellationToken::new(),
