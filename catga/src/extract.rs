@@ -97,7 +97,26 @@ impl<T> Deref for State<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
+/// `Clone`, with a text that says why a state needs it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` must be `Clone` to be taken as `State<{Self}>`: each run of a handler gets a copy",
+    label = "`{Self}` is not `Clone`",
+    note = "add `Clone` to its derives, or share one value: take `State<Arc<{Self}>>` and give the builder `.state(Arc::new(..))`"
+)]
+#[doc(hidden)]
+pub trait Copied: Sized {
+    #[must_use]
+    fn copied(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Copied for T {
+    fn copied(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl<T: Copied + Send + Sync + 'static> FromContext for State<T> {
     type Parts = Arc<T>;
 
     fn resolve(states: &States) -> Result<Arc<T>, Missing> {
@@ -105,11 +124,11 @@ impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
     }
 
     fn from_context(parts: &Arc<T>, _: &Context) -> Result<Self, Failure> {
-        Ok(Self(T::clone(parts)))
+        Ok(Self(T::copied(parts)))
     }
 
     fn from_run(parts: &Arc<T>, _: &mut RunHandle<'_, '_>) -> Result<Self, Failure> {
-        Ok(Self(T::clone(parts)))
+        Ok(Self(T::copied(parts)))
     }
 }
 
@@ -209,8 +228,10 @@ impl Missing {
         let state = self.state;
         match self.near {
             Near::Nothing => {
-                let value = state.rsplit("::").next().unwrap_or(state).to_lowercase();
-                format!("give the builder one: `.state({})`", value.trim_end_matches('>'))
+                let name = state.rsplit("::").next().unwrap_or(state).to_lowercase();
+                // Of a type with parameters, that would be the name of a parameter.
+                let value = if state.contains(['<', '&', '(', '[', ' ']) { ".." } else { &name };
+                format!("give the builder one: `.state({value})`")
             }
             Near::InArc => {
                 let or = if self.receiver { String::new() } else { format!(", or take `State<Arc<{state}>>`") };

@@ -177,6 +177,7 @@ async fn a_state_that_differs_from_what_is_wanted_by_an_arc_is_spoken_of() {
         "`scenarios::wiring::Db` is wanted: pass the value itself, or take `State<Arc<scenarios::wiring::Db>>`";
     assert!(text.contains(wanted), "{text}");
 
+    assert!(mistake(builder().handler(share)).await.contains("give the builder one: `.state(..)`"));
     let text = mistake(builder().state(Db).handler(share)).await;
     let wanted = "state `scenarios::wiring::Db` was given, `Arc<scenarios::wiring::Db>` is wanted: \
                   wrap it in `Arc::new(..)`";

@@ -116,6 +116,7 @@ fn handler(function: &Function, place: Place<'_>, options: Options, problems: &m
     for (position, parameter) in parameters.iter().enumerate() {
         self::parameter(ident, position, parameter, place, &mut own);
     }
+    behind(ident, &parameters, &mut own);
     let (message, extractors) = parameters.split_first().map(|(message, rest)| (&*message.ty, rest)).unzip();
     if !own.is_empty() {
         problems.append(own);
@@ -188,6 +189,19 @@ fn generic(ident: &Ident, at: impl ToTokens, place: Place<'_>, problems: &mut Pr
         format!("handler `{ident}` cannot be generic: it is registered once, before a type can be chosen"),
         format!("write one handler per message and call a shared generic function{}", place.or_move()),
     );
+}
+
+/// Checks that the message does not stand behind an extractor of catga: both would be refused, in words for other mistakes.
+fn behind(ident: &Ident, parameters: &[&PatType], problems: &mut Problems) {
+    let is_extractor =
+        |parameter: &PatType| types::name(&parameter.ty).is_some_and(|name| EXTRACTORS.contains(&&*name));
+    let [first, others @ ..] = parameters else { return };
+    let Some(message) = others.iter().find(|parameter| !is_extractor(parameter)) else { return };
+    if is_extractor(first) && types::unfit(&first.ty).is_none() {
+        let (first, message) = (&first.ty, types::shown(&message.ty));
+        let problem = format!("handler `{ident}` takes `{}` in front of its message", types::shown(first));
+        problems.add(first, problem, format!("make the message its first parameter: `{message}`"));
+    }
 }
 
 /// Checks the type of the message (position 0) or of an extractor.
