@@ -135,7 +135,7 @@ pub(crate) fn show_handlers(node: &Node) {
         tracing::info!(
             target: "catga",
             node = %node.id,
-            message = handler.message.name,
+            message_type = handler.message.name,
             kind = handler.message.described(),
             handler = %handler.name,
             group = handler.group.as_deref().unwrap_or("-"),

@@ -147,7 +147,7 @@ impl EventRun {
             Err(error) => {
                 self.node.counters.failed(1);
                 tracing::warn!(
-                    target: "catga::delivery", %handler, message = name, %id, attempts, failure = %error.failure,
+                    target: "catga::delivery", %handler, message_type = name, %id, attempts, failure = %error.failure,
                     "a handler gave up an event of QoS 0"
                 );
                 self.node.observe(name, id, || Occurrence::Failed {
