@@ -229,8 +229,9 @@ impl Missing {
         match self.near {
             Near::Nothing => {
                 let name = state.rsplit("::").next().unwrap_or(state).to_lowercase();
-                // Of a type with parameters, that would be the name of a parameter.
-                let value = if state.contains(['<', '&', '(', '[', ' ']) { ".." } else { &name };
+                // A type with parameters would give the name of one, and `u64` is no name for a value.
+                let plain = state.contains("::") && !state.contains(['<', '&', '(', '[', ' ']);
+                let value = if plain { &name } else { ".." };
                 format!("give the builder one: `.state({value})`")
             }
             Near::InArc => {

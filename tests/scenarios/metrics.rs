@@ -27,7 +27,10 @@ async fn work(command: Work) -> Result<(), Failure> {
         "fails" => Err(Failure::new("no", "it fails")),
         "panics" => unreachable!("it panics"),
         "hangs" => std::future::pending().await,
-        "waits" => Ok(tokio::time::sleep(Duration::from_millis(250)).await),
+        "waits" => {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
