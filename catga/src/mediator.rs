@@ -60,7 +60,7 @@ impl Mediator {
     ///
     /// A handler on this node is cancelled when the future is dropped. One on another node runs to its end. A request
     /// with a key runs to its end wherever it runs.
-    pub fn send<R: Request>(&self, request: R) -> Sending<R::Response> {
+    pub fn send<R: Request>(&self, request: R) -> Sending<R, R::Response> {
         self.send_with(request, SendOptions::default())
     }
 
@@ -73,8 +73,8 @@ impl Mediator {
     /// # Cancellation
     ///
     /// As `send`.
-    pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R::Response> {
-        self.send_from(request, options, None)
+    pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R, R::Response> {
+        Sending::new(self.clone(), request, options, None)
     }
 
     pub(crate) fn envelope<M: Message>(
@@ -271,10 +271,10 @@ impl Context {
     /// # Cancellation
     ///
     /// As [`Mediator::send`].
-    pub fn send<R: Request>(&self, request: R) -> Sending<R::Response> {
+    pub fn send<R: Request>(&self, request: R) -> Sending<R, R::Response> {
         match Mediator::of(self) {
-            Ok(mediator) => mediator.send_from(request, SendOptions::default(), Some(self)),
-            Err(failure) => Sending::ready(Err(Error::handler(self.handler(), failure))),
+            Ok(mediator) => Sending::new(mediator, request, SendOptions::default(), Some(self.clone())),
+            Err(failure) => Sending::refused(Error::handler(self.handler(), failure)),
         }
     }
 }

@@ -307,3 +307,19 @@ async fn a_message_whose_decoding_panics_harms_only_itself() {
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::Codec, Outcome::NotStarted));
     assert_eq!(caller.send(Where {}).await.unwrap(), "node1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_awaited_is_not_sent_and_takes_no_place() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 1, ..Limits::default() };
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
+    let node = node.build().await.unwrap();
+    // As many as may run and wait.
+    let unsent = [(); 3].map(|()| node.send(Work { millis: 0 }));
+    node.send(Work { millis: 0 }).await.unwrap();
+    assert_eq!(log.len(), 2);
+    for sending in unsent {
+        sending.await.unwrap();
+    }
+    assert_eq!(log.len(), 8);
+}
