@@ -332,8 +332,9 @@ impl<R: Request> Local<R> {
             Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
             Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
         });
-        // A test wants the reply encoded too.
+        // A test wants the reply encoded too, and held to the limit of one that crosses.
         let reply = codec::encode(R::NAME, &result.map_err(|error| answer_of(handler, error).0)?)?;
+        self.node.check_reply(handler, reply.len())?;
         codec::decode(R::NAME, &reply)
     }
 }

@@ -308,6 +308,17 @@ async fn a_message_whose_decoding_panics_harms_only_itself() {
     assert_eq!(caller.send(Where {}).await.unwrap(), "node1");
 }
 
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(String)]
+struct Long {
+    bytes: usize,
+}
+
+#[handler]
+async fn long(query: Long) -> String {
+    "x".repeat(query.bytes)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_awaited_is_not_sent_and_takes_no_place() {
     let (harness, log) = (Harness::new(), Log::default());
@@ -322,4 +333,16 @@ async fn a_request_that_is_not_awaited_is_not_sent_and_takes_no_place() {
         sending.await.unwrap();
     }
     assert_eq!(log.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_too_large_is_so_near_and_far() {
+    let harness = Harness::new();
+    let limits = Limits { max_reply: 100, ..Limits::default() };
+    let node = harness.node("node1").discover(false).handler(long).limits(limits).build().await.unwrap();
+    for sender in [node, caller(&harness).await] {
+        assert_eq!(sender.send(Long { bytes: 98 }).await.unwrap().len(), 98);
+        let error = sender.send(Long { bytes: 99 }).await.unwrap_err();
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::TooLarge, Outcome::Failed));
+    }
 }

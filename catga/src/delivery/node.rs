@@ -26,7 +26,7 @@ use crate::{
     cluster::{Cluster, Routing},
     codec,
     context::Port,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Outcome},
     id::MessageId,
     message::Message,
     transport::{Capabilities, Link},
@@ -89,6 +89,16 @@ impl Node {
         }
         let text = format!("`{name}` takes {size} bytes, but the transport carries at most {limit}");
         Err(Error::not_started(ErrorKind::TooLarge, text))
+    }
+
+    /// Refuses a reply of a handler of this node that is larger than its limit.
+    pub(crate) fn check_reply(&self, handler: &str, size: usize) -> Result<(), Error> {
+        let limit = self.limits.max_reply;
+        if size <= limit {
+            return Ok(());
+        }
+        let text = format!("the reply of handler `{handler}` takes {size} bytes, more than {limit}");
+        Err(Error::new(ErrorKind::TooLarge, Outcome::Failed, text))
     }
 
     /// The way out for the events of a route.
