@@ -295,6 +295,7 @@ impl Builder {
             ended,
             farewell: OnceLock::new(),
             shutting_down: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
             observer: self.observer,
             started: Instant::now(),
             durables: TaskTracker::new(),
@@ -307,12 +308,12 @@ impl Builder {
             let task = DurableTask::new(node.clone(), spec, handlers, consumer);
             node.tasks.spawn(node.durables.track_future(task.run()));
         }
-        node.tasks.spawn(Requests::new(link.clone(), asks_receiver, inbox.replies, node.counters.clone()).run());
+        node.tasks.spawn(Requests::new(node.clone(), asks_receiver, inbox.replies).run());
         node.tasks.spawn(Server::new(node.clone(), inbox.requests, local_receiver).run());
         node.tasks.spawn(answer_probes(node.clone(), inbox.probes));
         let intake = EventIntake { node: node.clone(), events: inbox.events, sequences: FxHashMap::default() };
         node.tasks.spawn(intake.run());
-        let loaded = Arc::downgrade(&node);
+        let (loaded, replaced) = (Arc::downgrade(&node), Arc::downgrade(&node));
         let membership = Membership {
             own: Record {
                 node: id,
@@ -324,6 +325,7 @@ impl Builder {
                 requests: Some(requests),
             },
             load: Arc::new(move || loaded.upgrade().map_or(0, |node| node.handlers.occupied() as u64)),
+            replaced: Arc::new(move || replaced.upgrade().iter().for_each(|node| node.give_way())),
             cluster,
             link,
             inbox: inbox.cluster,

@@ -42,7 +42,7 @@ impl Mediator {
             false => self.node.shutting_down.load(Ordering::Relaxed),
             true => self.node.ended.is_cancelled(),
         };
-        if closed { Err(Error::shutting_down()) } else { Ok(()) }
+        if closed { Err(self.node.why_closed()) } else { Ok(()) }
     }
 
     /// Starts to describe a mediator.
@@ -178,7 +178,7 @@ impl Mediator {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if handlers were cancelled or stored events were left.
+    /// `TimedOut` if handlers were cancelled or stored events were left; `Replaced` if another node took the id of this one.
     ///
     /// # Cancellation
     ///
@@ -200,7 +200,7 @@ impl Mediator {
         self.node.shut_down(true).await
     }
 
-    /// Serves until the process is asked to end (Ctrl-C, or SIGTERM), then shuts down.
+    /// Serves until the process is asked to end (Ctrl-C, or SIGTERM), then shuts down. Ends too when the node ends otherwise.
     ///
     /// # Errors
     ///
@@ -210,7 +210,10 @@ impl Mediator {
     ///
     /// As [`shutdown`](Self::shutdown).
     pub async fn run_until_signal(&self) -> Result<(), Error> {
-        crate::signal::wait().await?;
+        tokio::select! {
+            asked = crate::signal::wait() => asked?,
+            () = self.node.ended.cancelled() => {}
+        }
         self.shutdown().await
     }
 }
@@ -276,5 +279,47 @@ impl Context {
             Ok(mediator) => Sending::new(mediator, request, SendOptions::default(), Some(self.clone())),
             Err(failure) => Sending::refused(Error::handler(self.handler(), failure)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::{
+        cluster::record::{Announcement, Record},
+        transport::{InProcess, Registration, Transport},
+    };
+
+    #[tokio::test]
+    async fn a_node_that_hears_of_a_later_one_under_its_id_ends() {
+        let broker = InProcess::new();
+        let first = Mediator::builder().discover(false).node("node1").transport(broker.clone()).build().await.unwrap();
+        let none = Vec::new;
+        let (app, node) = ("catga".into(), "node2".into());
+        let second = Registration {
+            app,
+            node,
+            incarnation: 1,
+            events: none(),
+            requests: none(),
+            durables: Vec::new(),
+            queue: 1,
+        };
+        let second = broker.join(second).await.unwrap();
+        let announce = async |incarnation| {
+            let (node, requests_hash) = ("node1".into(), 0);
+            let record =
+                Record { node, incarnation, endpoint: None, load: 0, started_ms: 0, requests_hash, requests: None };
+            second.link.announce(Announcement::Here(record).encode()).await.unwrap();
+        };
+        let own = first.cluster().node("node1").unwrap().incarnation;
+        announce(own - 1).await;
+        announce(own).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        first.check_open().unwrap();
+        announce(own + 1).await;
+        assert_eq!(first.run_until_signal().await.unwrap_err().kind(), ErrorKind::Replaced);
     }
 }

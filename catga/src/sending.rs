@@ -153,11 +153,13 @@ impl<R: Request> Unsent<R> {
         {
             match handler.enter() {
                 Entry::Now(permit) => {
-                    let local = Local::new(node, handler, typed, self.options, self.parent.as_ref());
+                    let (handler, typed) = (handler.clone(), typed.clone());
+                    let local = Local::new(self.mediator.node, handler, typed, self.options, self.parent.as_ref());
                     return local.send(self.request, permit, cx);
                 }
                 Entry::Wait(turn) => {
-                    let local = Local::new(node, handler, typed, self.options, self.parent.as_ref());
+                    let (handler, typed) = (handler.clone(), typed.clone());
+                    let local = Local::new(self.mediator.node, handler, typed, self.options, self.parent.as_ref());
                     return Ok(First::Going(Box::pin(local.send_in_turn(self.request, turn))));
                 }
                 // The local queue is full: another node may have room.
@@ -225,9 +227,9 @@ struct Local<R: Request> {
 
 impl<R: Request> Local<R> {
     fn new(
-        node: &Arc<Node>,
-        handler: &Arc<HandlerEntry>,
-        typed: &Arc<dyn Start<R>>,
+        node: Arc<Node>,
+        handler: Arc<HandlerEntry>,
+        typed: Arc<dyn Start<R>>,
         options: SendOptions,
         parent: Option<&Context>,
     ) -> Self {
@@ -241,7 +243,7 @@ impl<R: Request> Local<R> {
             // The cell is empty: setting it cannot fail.
             drop(metadata.set(fresh));
         }
-        Self { node: node.clone(), handler: handler.clone(), typed: typed.clone(), patience, metadata }
+        Self { node, handler, typed, patience, metadata }
     }
 
     fn start(&self, request: R, attempt: u32) -> Started<R::Response> {
@@ -273,7 +275,7 @@ impl<R: Request> Local<R> {
         let deadline = Instant::now() + self.patience;
         let permit = match tokio::time::timeout_at(deadline, turn).await {
             Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(Error::shutting_down()),
+            Ok(Err(_)) => return Err(self.node.why_closed()),
             Err(_) => {
                 let text = "the deadline passed before a handler could start";
                 return Err(Error::not_started(ErrorKind::TimedOut, text));

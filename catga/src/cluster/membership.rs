@@ -26,6 +26,8 @@ pub(crate) struct Membership {
     pub(crate) own: Record,
     /// Counts what runs or waits here.
     pub(crate) load: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Told when another node took this one's id.
+    pub(crate) replaced: Arc<dyn Fn() + Send + Sync>,
     pub(crate) cluster: Cluster,
     pub(crate) link: Arc<dyn Link>,
     pub(crate) inbox: mpsc::Receiver<Bytes>,
@@ -76,7 +78,8 @@ impl Membership {
             self.forgive(now.saturating_duration_since(expected.min(silence)));
             match woken {
                 Woken::Heard(Some(bytes)) => self.hear(&bytes).await,
-                Woken::Heard(None) => return,
+                // The place of this node was taken: it has not left, which stops this task before.
+                Woken::Heard(None) => return (self.replaced)(),
                 Woken::Stopped => {
                     let (node, incarnation) = (self.own.node.clone(), self.own.incarnation);
                     return self.announce(&Announcement::Leaving { node, incarnation }).await;
@@ -143,8 +146,9 @@ impl Membership {
     /// Takes up what a node says about itself; says whether it was news of another node.
     fn take_up(&mut self, record: Record) -> bool {
         if record.node == self.own.node {
+            // A smaller one is this node's former self, which hears of this one and ends.
             if record.incarnation > self.own.incarnation {
-                tracing::error!(target: "catga::cluster", node = %record.node, "another process runs under this node's id");
+                (self.replaced)();
             }
             return false;
         }

@@ -66,6 +66,8 @@ pub(crate) struct Node {
     /// How shutting down ended.
     pub(crate) farewell: OnceLock<Result<(), Error>>,
     pub(crate) shutting_down: AtomicBool,
+    /// Whether another node took this one's id.
+    pub(crate) replaced: AtomicBool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) started: Instant,
     /// The tasks behind the durables, which shutdown waits for first.
@@ -110,6 +112,15 @@ impl Node {
     pub(crate) fn spawn_run(&self, run: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
         self.tasks.spawn(async move { cancel.run_until_cancelled(run).await.unwrap_or_default() });
+    }
+
+    /// Why this node takes no further work.
+    pub(crate) fn why_closed(&self) -> Error {
+        if self.is_replaced() { Error::replaced(&self.id) } else { Error::shutting_down() }
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 
     /// Waits until a node that handles a request is known, for a node that has only just started.

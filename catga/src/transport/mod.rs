@@ -26,7 +26,8 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Joins a node. When it returns, the node receives: whatever is sent from then on arrives.
     ///
-    /// A node that joins under the id of another one takes its place.
+    /// A node that joins under the id of another one takes its place: the queues of the other one's [`Inbox`] end, or it
+    /// hears in them what the new one announces. Either tells it to end.
     fn join(&self, node: Registration) -> BoxFuture<'_, Result<Joined, Error>>;
 }
 
