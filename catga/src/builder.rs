@@ -332,6 +332,7 @@ impl Builder {
             heartbeat: node.limits.heartbeat,
             silence: node.limits.silence,
             members: BTreeMap::new(),
+            left: BTreeMap::new(),
             stop: node.stop.clone(),
         };
         node.tasks.spawn(membership.run());

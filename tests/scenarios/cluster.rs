@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use catga::{
     ClusterChange, Error, ErrorKind, Event, Mediator, Outcome, Query, State, handler,
-    testing::{Fault, Harness},
+    testing::{Fault, Harness, Traffic},
 };
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,22 @@ async fn a_node_that_leaves_is_gone_at_once_and_one_that_is_killed_after_its_sil
     assert_eq!(online(&first), ["node1"]);
     assert_eq!(next(&mut changes).await, Some(ClusterChange::Silent("node3".into())));
     assert!(!first.cluster().node("node3").unwrap().online);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_word_of_a_node_that_left_does_not_bring_it_back_but_a_new_start_does() {
+    let harness = Harness::new();
+    let (first, second) = (node(&harness, "node1").await, node(&harness, "node2").await);
+    moment().await;
+    harness.inject(Fault::delay(Traffic::Announcement, Duration::from_secs(1)).from("node2").times(1)).await;
+    tokio::time::sleep(Duration::from_millis(10_100)).await;
+    second.shutdown().await.unwrap();
+    assert_eq!(online(&first), ["node1"]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(online(&first), ["node1"]);
+    let _second = node(&harness, "node2").await;
+    moment().await;
+    assert_eq!(online(&first), ["node1", "node2"]);
 }
 
 #[tokio::test(start_paused = true)]

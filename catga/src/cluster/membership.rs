@@ -34,6 +34,8 @@ pub(crate) struct Membership {
     pub(crate) heartbeat: Duration,
     pub(crate) silence: Duration,
     pub(crate) members: BTreeMap<Arc<str>, Member>,
+    /// Nodes that left, with their incarnation and when: a late word of theirs does not bring them back.
+    pub(crate) left: BTreeMap<Arc<str>, (u64, Instant)>,
     /// Fires when this node leaves.
     pub(crate) stop: CancellationToken,
 }
@@ -129,6 +131,9 @@ impl Membership {
                 }
             }
             Some(Announcement::Leaving { node, incarnation }) => {
+                if self.left.len() < MAX_NODES {
+                    self.left.insert(node.clone(), (incarnation, Instant::now()));
+                }
                 if self.members.get(&node).is_some_and(|member| member.view.incarnation <= incarnation) {
                     self.members.remove(&node);
                     self.publish();
@@ -157,8 +162,10 @@ impl Membership {
             tracing::error!(target: "catga::cluster", node = %record.node, limit = MAX_NODES, "the node table is full");
             return false;
         }
-        if known.is_some_and(|member| member.view.incarnation > record.incarnation) {
-            // A late word of the node's former self.
+        if known.is_some_and(|member| member.view.incarnation > record.incarnation)
+            || self.left.get(&record.node).is_some_and(|(incarnation, _)| *incarnation >= record.incarnation)
+        {
+            // A late word of one that left, or of the former self of one that is there.
             return false;
         }
         let same = known.filter(|member| member.view.incarnation == record.incarnation);
@@ -229,6 +236,8 @@ impl Membership {
     }
 
     fn forget(&mut self, now: Instant) {
+        // Longer than that no word of a node is on its way: it would count as offline.
+        self.left.retain(|_, (_, at)| now.saturating_duration_since(*at) < self.silence);
         let count = self.members.len();
         let limit = self.silence * FORGET_AFTER;
         self.members.retain(|_, member| member.view.online || now.saturating_duration_since(member.last_seen) < limit);
