@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
-use rustc_hash::FxHashMap;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, Service};
@@ -275,6 +274,7 @@ impl Builder {
         let (local, local_receiver) = mpsc::channel(self.limits.queue.max(1));
         let node = Arc::new_cyclic(|this| Node {
             id: id.clone(),
+            incarnation,
             generated,
             limits: self.limits,
             routing: self.routing,
@@ -311,7 +311,7 @@ impl Builder {
         node.tasks.spawn(Requests::new(node.clone(), asks_receiver, inbox.replies).run());
         node.tasks.spawn(Server::new(node.clone(), inbox.requests, local_receiver).run());
         node.tasks.spawn(answer_probes(node.clone(), inbox.probes));
-        let intake = EventIntake { node: node.clone(), events: inbox.events, sequences: FxHashMap::default() };
+        let intake = EventIntake::new(node.clone(), inbox.events, inbox.overflow);
         node.tasks.spawn(intake.run());
         let (loaded, replaced) = (Arc::downgrade(&node), Arc::downgrade(&node));
         let membership = Membership {

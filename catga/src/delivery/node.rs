@@ -35,6 +35,8 @@ use crate::{
 /// A node: one member of an application, with its handlers and its connection to the others.
 pub(crate) struct Node {
     pub(crate) id: Arc<str>,
+    /// Larger at each start under its id.
+    pub(crate) incarnation: u64,
     /// Whether its id was made up at its start.
     pub(crate) generated: bool,
     pub(crate) limits: Limits,

@@ -6,7 +6,14 @@
 
 pub(crate) mod in_process;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -119,7 +126,7 @@ impl fmt::Debug for Joined {
 }
 
 /// The queues in which a node receives, apart so that none waits behind another. The transport drops what does not fit,
-/// and says so: a request is answered `Overloaded`, an event of QoS 0 shows as a gap in its sender's sequence.
+/// and says so: a request is answered `Overloaded`, an event of QoS 0 goes through [`InboxSenders::event`], which counts it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Inbox {
@@ -134,6 +141,8 @@ pub struct Inbox {
     pub replies: mpsc::Receiver<Reply>,
     /// What nodes announce about themselves.
     pub cluster: mpsc::Receiver<Bytes>,
+    /// How many events found no room, and the node has not counted yet.
+    pub(crate) overflow: Arc<AtomicU64>,
 }
 
 /// The sending ends of an [`Inbox`], for the transport.
@@ -150,6 +159,7 @@ pub struct InboxSenders {
     pub replies: mpsc::Sender<Reply>,
     /// Announcements.
     pub cluster: mpsc::Sender<Bytes>,
+    overflow: Arc<AtomicU64>,
 }
 
 impl Inbox {
@@ -167,12 +177,22 @@ impl Inbox {
             probes: probes_in,
             replies: replies_in,
             cluster: cluster_in,
+            overflow: Arc::default(),
         };
-        (senders, Self { events, requests, probes, replies, cluster })
+        let overflow = senders.overflow.clone();
+        (senders, Self { events, requests, probes, replies, cluster, overflow })
     }
 }
 
 impl InboxSenders {
+    /// Hands the node an event of QoS 0; one that finds no room is dropped, and the node counts it.
+    pub fn event(&self, event: Envelope) {
+        // A queue that is gone belongs to no node that could count.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
+            self.overflow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The queue that a request belongs into.
     pub fn queue_of(&self, request: &Envelope) -> &mpsc::Sender<Envelope> {
         match &request.request {
