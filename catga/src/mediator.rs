@@ -261,6 +261,9 @@ impl Mediator {
 impl Context {
     /// Emits an event: it leaves when this handler has succeeded, before its reply or its acknowledgement. What a failed
     /// handler emitted never leaves.
+    ///
+    /// A run emits at most 10,000 events: one that emits more fails. What a task emits that the handler started and that
+    /// goes on after it does not leave; that is logged and counted.
     pub fn emit<E: Event>(&self, event: E) {
         self.push(Box::new(Emitted(event)));
     }

@@ -1,9 +1,12 @@
 //! What a handler emits: leaves when it has succeeded, under an id that a second run gives again.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use catga::{
-    Command, Context, Event, Failure, Query, State, handler,
+    Command, Context, ErrorKind, Event, Failure, Query, State, handler,
     testing::{Fault, Harness, Traffic},
 };
 use catga_tests::Log;
@@ -147,4 +150,60 @@ async fn correlation_goes_on_through_events_and_requests() {
     near.publish_with(Placed { item: "tea".into() }, options).await.unwrap();
     harness.settled().await.unwrap();
     assert_eq!(log.count(&format!("billed tea {id} true")), 1, "{:?}", log.lines());
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Flood {}
+
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+struct Water {}
+
+impl Drop for Water {
+    fn drop(&mut self) {
+        REFUSED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[handler]
+async fn flood(_: Flood, ctx: Context, State(log): State<Log>) {
+    for _ in 0..25_000 {
+        ctx.emit(Water {});
+    }
+    log.add(format!("{} were not kept", REFUSED.load(Ordering::Relaxed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_emits_without_end_fails_and_keeps_no_more_than_the_limit() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(flood).build().await.unwrap();
+    let error = node.send(Flood {}).await.unwrap_err();
+    assert_eq!((error.kind(), log.lines()), (ErrorKind::Transport, vec!["15000 were not kept".to_owned()]));
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Later {
+    fail: bool,
+}
+
+#[handler]
+async fn later(command: Later, ctx: Context) -> Result<(), Failure> {
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ctx.emit(Noticed { item: "tea".into() });
+    });
+    if command.fail { Err(Failure::new("no", "not today")) } else { Ok(()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_emitted_after_its_handler_has_ended_never_leaves_and_is_counted() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(later).handler(note_noticed);
+    let node = node.build().await.unwrap();
+    node.send(Later { fail: false }).await.unwrap();
+    node.send(Later { fail: true }).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(log.is_empty());
+    assert_eq!(node.counts().late_emissions, 2);
 }

@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     lagged: AtomicU64,
     duplicates: AtomicU64,
     refused: AtomicU64,
+    late_emissions: AtomicU64,
 }
 
 /// What a node has counted since its start; see [`Mediator::counts`](crate::Mediator::counts).
@@ -39,6 +40,8 @@ pub struct Counts {
     pub duplicates: u64,
     /// Requests that were refused because a queue or the memory was full.
     pub refused: u64,
+    /// Events that were emitted when their handler had ended, and never left.
+    pub late_emissions: u64,
 }
 
 macro_rules! count {
@@ -50,7 +53,7 @@ macro_rules! count {
 }
 
 impl Counters {
-    count!(late_replies, retries, failed, dead_letters, lagged, duplicates, refused, gaps);
+    count!(late_replies, retries, failed, dead_letters, lagged, duplicates, refused, gaps, late_emissions);
 
     /// Counts dropped events, and says so once in a while: with the 1st, the 2nd, the 4th, the 8th and so on.
     pub(crate) fn drop_events(&self, count: u64, reason: &str) {
@@ -72,6 +75,7 @@ impl Counters {
             lagged: read(&self.lagged),
             duplicates: read(&self.duplicates),
             refused: read(&self.refused),
+            late_emissions: read(&self.late_emissions),
         }
     }
 }

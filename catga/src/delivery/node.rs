@@ -25,7 +25,7 @@ use super::{
 use crate::{
     cluster::{Cluster, Routing},
     codec,
-    context::Port,
+    context::{Context, Port},
     error::{Error, ErrorKind, Outcome},
     id::MessageId,
     message::Message,
@@ -167,6 +167,14 @@ impl Port for Node {
 
     fn cancellation(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    fn emitted_late(&self, context: &Context, count: usize) {
+        self.counters.late_emissions(count as u64);
+        tracing::warn!(
+            target: "catga::delivery", handler = context.handler(), id = %context.id(), count,
+            "events that were emitted after their handler had ended do not leave"
+        );
     }
 
     fn shared(&self) -> Arc<dyn Port> {
