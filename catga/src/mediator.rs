@@ -107,8 +107,8 @@ impl Mediator {
     /// # Cancellation
     ///
     /// An event whose future is dropped may or may not be published.
-    pub fn publish<E: Event>(&self, event: E) -> Publishing<'_, E> {
-        Publishing::new(self, event, PublishOptions::default())
+    pub fn publish<E: Event>(&self, event: E) -> Publishing<E> {
+        Publishing::new(self.clone(), event, PublishOptions::default(), None)
     }
 
     /// [`publish`](Self::publish) with an id, a time-out or headers.
@@ -120,8 +120,8 @@ impl Mediator {
     /// # Cancellation
     ///
     /// As `publish`.
-    pub fn publish_with<E: Event>(&self, event: E, options: PublishOptions) -> Publishing<'_, E> {
-        Publishing::new(self, event, options)
+    pub fn publish_with<E: Event>(&self, event: E, options: PublishOptions) -> Publishing<E> {
+        Publishing::new(self.clone(), event, options, None)
     }
 
     /// Publishes events of one type in order, many at a time.
@@ -245,16 +245,15 @@ impl FromContext for Mediator {
     }
 
     fn from_context((): &(), context: &Context) -> Result<Self, Failure> {
-        Self::of(context)
+        Ok(Self::of(context))
     }
 }
 
 impl Mediator {
-    pub(crate) fn of(context: &Context) -> Result<Self, Failure> {
-        let node = context.port().clone().into_any().downcast::<Node>();
-        // A context is only ever made by a node.
-        node.map(|node| Self { node, within: true })
-            .map_err(|_| Failure::new("context", "the context belongs to no mediator").permanent())
+    pub(crate) fn of(context: &Context) -> Self {
+        #[expect(clippy::expect_used, reason = "a node is the only port that there is")]
+        let node = context.port().clone().into_any().downcast().expect("a context is made by a node");
+        Self { node, within: true }
     }
 }
 
@@ -268,6 +267,33 @@ impl Context {
         self.push(Box::new(Emitted(event)));
     }
 
+    /// Publishes an event at once, in the same conversation: correlation goes on, and this message is its cause. Unlike what
+    /// is [emitted](Self::emit), it has left also when the handler fails afterwards, and a second run publishes it again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mediator::publish`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Mediator::publish`].
+    pub fn publish<E: Event>(&self, event: E) -> Publishing<E> {
+        self.publish_with(event, PublishOptions::default())
+    }
+
+    /// [`publish`](Self::publish) with an id, a time-out or headers; those of this message do not go on by themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mediator::publish`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Mediator::publish`].
+    pub fn publish_with<E: Event>(&self, event: E, options: PublishOptions) -> Publishing<E> {
+        Publishing::new(Mediator::of(self), event, options, Some(self.clone()))
+    }
+
     /// Sends a request in the same conversation: correlation goes on, and this message is its cause.
     ///
     /// # Errors
@@ -278,10 +304,20 @@ impl Context {
     ///
     /// As [`Mediator::send`].
     pub fn send<R: Request>(&self, request: R) -> Sending<R, R::Response> {
-        match Mediator::of(self) {
-            Ok(mediator) => Sending::new(mediator, request, SendOptions::default(), Some(self.clone())),
-            Err(failure) => Sending::refused(Error::handler(self.handler(), failure)),
-        }
+        self.send_with(request, SendOptions::default())
+    }
+
+    /// [`send`](Self::send) with a key, a time-out, headers or a node to go to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mediator::send_with`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Mediator::send`].
+    pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R, R::Response> {
+        Sending::new(Mediator::of(self), request, options, Some(self.clone()))
     }
 }
 

@@ -88,10 +88,6 @@ impl<R: Request> Sending<R, R::Response> {
         Self { state: State::New(Unsent { mediator, request, options, parent }), step: Self::step }
     }
 
-    pub(crate) fn refused(error: Error) -> Self {
-        Self { state: State::Going(Box::pin(std::future::ready(Err(error)))), step: Self::step }
-    }
-
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R::Response, Error>> {
         let mut going = match std::mem::replace(&mut self.state, State::Done) {
             State::New(unsent) => match unsent.send(cx)? {

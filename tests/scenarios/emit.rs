@@ -6,7 +6,7 @@ use std::{
 };
 
 use catga::{
-    Command, Context, ErrorKind, Event, Failure, Query, State, handler,
+    Command, Context, ErrorKind, Event, Failure, PublishOptions, Query, SendOptions, State, handler,
     testing::{Fault, Harness, Traffic},
 };
 use catga_tests::Log;
@@ -172,6 +172,58 @@ async fn flood(_: Flood, ctx: Context, State(log): State<Log>) {
         ctx.emit(Water {});
     }
     log.add(format!("{} were not kept", REFUSED.load(Ordering::Relaxed)));
+}
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(())]
+struct Tell {}
+
+/// Publishes at once, both kinds, and asks: what it causes is of its conversation.
+#[handler]
+async fn tell(_: Tell, ctx: Context, State(log): State<Log>) -> Result<(), Failure> {
+    log.add(format!("told {} {}", ctx.correlation(), ctx.id()));
+    let headers = ctx.headers().clone();
+    ctx.publish(Noticed { item: "at once".into() }).await?;
+    ctx.publish_with(Billed { item: "x".into() }, PublishOptions { headers, ..Default::default() }).await?;
+    ctx.send_with(Ask {}, SendOptions { key: Some("1".into()), ..Default::default() }).await?;
+    Err(Failure::new("no", "what was published has left all the same"))
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Ask {}
+
+#[handler]
+async fn asked(_: Ask, ctx: Context, State(log): State<Log>) {
+    log.add(format!("asked {} {}", ctx.correlation(), ctx.causation().unwrap()));
+}
+
+#[handler]
+async fn hear(_: Noticed, ctx: Context, State(log): State<Log>) {
+    log.add(format!("heard {} {}", ctx.correlation(), ctx.causation().unwrap()));
+}
+
+#[handler(name = "emit.pay")]
+async fn pay(_: Billed, ctx: Context, State(log): State<Log>) {
+    let tenant = ctx.headers().get("tenant").unwrap_or_default();
+    log.add(format!("paid {} {} {tenant}", ctx.correlation(), ctx.causation().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_publishes_and_sends_at_once_is_of_its_conversation() {
+    let log = Log::default();
+    let harness = Harness::new();
+    let node = |id: &str| harness.node(id).discover(false).state(log.clone()).handler(hear);
+    let first = node("node1").handler(tell).handler(asked).handler(pay).build().await.unwrap();
+    let _second = node("node2").build().await.unwrap();
+    let mut headers = catga::Headers::new();
+    headers.insert("tenant", "acme").unwrap();
+    first.send_with(Tell {}, SendOptions { headers, ..Default::default() }).await.unwrap_err();
+    harness.settled().await.unwrap();
+    let lines = log.lines();
+    let chain = lines[0].strip_prefix("told ").unwrap();
+    assert_eq!(log.count(&format!("heard {chain}")), 2, "{lines:?}");
+    assert_eq!(log.count(&format!("asked {chain}")), 1, "{lines:?}");
+    assert_eq!(log.count(&format!("paid {chain} acme")), 1, "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
