@@ -161,6 +161,26 @@ async fn a_lost_or_doubled_request_runs_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_avoided_has_its_turn_again_once_it_answers_even_with_a_failure() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let _first = member(&harness, "node1", &log).await;
+    let _second = member(&harness, "node2", &log).await;
+    let caller = caller(&harness).await;
+    let turns = async || {
+        let mut nodes = vec![caller.send(Where {}).await.unwrap(), caller.send(Where {}).await.unwrap()];
+        nodes.sort();
+        nodes
+    };
+    harness.inject(Fault::cut("node1")).await;
+    turns().await;
+    harness.heal().await;
+    assert_eq!(turns().await, ["node2", "node2"]);
+    let options = SendOptions { node: Some("node1".into()), ..SendOptions::default() };
+    assert_eq!(caller.send_with(Refuse {}, options).await.unwrap_err().kind(), ErrorKind::Handler);
+    assert_eq!(turns().await, ["node1", "node2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_command_is_waited_for_to_its_deadline_and_runs_once() {
     let (harness, log) = (Harness::new(), Log::default());
     let _first = member(&harness, "node1", &log).await;

@@ -73,6 +73,10 @@ impl Call<'_> {
                     last = Some(error);
                 }
                 Asked::Answered(Err(error)) => {
+                    // A failure is an answer too; these come from this node, or from the transport.
+                    if !matches!(error.kind(), ErrorKind::Transport | ErrorKind::ShuttingDown | ErrorKind::Replaced) {
+                        self.trust(&target);
+                    }
                     let outcome = if doubt && error.outcome() == Outcome::NotStarted {
                         Outcome::Unknown
                     } else {
