@@ -17,6 +17,7 @@ use crate::{
     message::{Event, Message, Request},
     publishing::{Emitted, PublishOptions, Publishing},
     sending::{SendOptions, Sending},
+    signal::Signals,
 };
 
 /// Sends commands and queries to the handlers that answer them, and events to the handlers that wait for them.
@@ -202,6 +203,9 @@ impl Mediator {
 
     /// Serves until the process is asked to end (Ctrl-C, or SIGTERM), then shuts down. Ends too when the node ends otherwise.
     ///
+    /// Signals are heard from the first poll on; a service that is not to miss an earlier one makes [`Signals`] before it
+    /// builds its node.
+    ///
     /// # Errors
     ///
     /// As [`shutdown`](Self::shutdown).
@@ -210,8 +214,21 @@ impl Mediator {
     ///
     /// As [`shutdown`](Self::shutdown).
     pub async fn run_until_signal(&self) -> Result<(), Error> {
+        self.run_until(Signals::listen()?.asked()).await
+    }
+
+    /// Serves until `asked` completes, then shuts down. Ends too when the node ends otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn run_until(&self, asked: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
-            asked = crate::signal::wait() => asked?,
+            () = asked => {}
             () = self.node.ended.cancelled() => {}
         }
         self.shutdown().await
@@ -359,6 +376,6 @@ mod tests {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         first.check_open().unwrap();
         announce(own + 1).await;
-        assert_eq!(first.run_until_signal().await.unwrap_err().kind(), ErrorKind::Replaced);
+        assert_eq!(first.run_until(std::future::pending()).await.unwrap_err().kind(), ErrorKind::Replaced);
     }
 }

@@ -159,7 +159,7 @@ async fn a_node_whose_id_another_one_takes_says_so_and_ends() {
     let waiting = tokio::spawn(first.send(Slow {}));
     let running = tokio::spawn({
         let first = first.clone();
-        async move { first.run_until_signal().await }
+        async move { first.run_until(std::future::pending()).await }
     });
     moment().await;
     let second = node(&harness, "node1").await;
