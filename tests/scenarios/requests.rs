@@ -147,6 +147,31 @@ async fn a_lost_reply_is_asked_for_again_and_the_command_runs_once() {
     assert_eq!(log.lines(), ["start node1", "end node1"]);
 }
 
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Together {}
+
+#[handler]
+async fn together(_: Together, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    log.add("run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_find_no_room_are_counted_and_asked_for_again() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let _node = harness.node("node1").discover(false).state(log.clone()).handler(together).build().await.unwrap();
+    let limits = Limits { queue: 2, ..Limits::default() };
+    let caller = harness.node("caller").discover(false).limits(limits).build().await.unwrap();
+    let results = futures_util::future::join_all((0..10).map(|_| caller.send(Together {}))).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(log.len(), 10);
+    assert_eq!(
+        caller.counts().lost_replies,
+        8,
+        "two found room, and eight came together when they were asked for again"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_or_doubled_request_runs_once() {
     let (harness, log) = (Harness::new(), Log::default());

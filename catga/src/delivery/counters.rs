@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     duplicates: AtomicU64,
     refused: AtomicU64,
     late_emissions: AtomicU64,
+    lost_replies: AtomicU64,
 }
 
 /// What a node has counted since its start; see [`Mediator::counts`](crate::Mediator::counts).
@@ -42,6 +43,8 @@ pub struct Counts {
     pub refused: u64,
     /// Events that were emitted when their handler had ended, and never left.
     pub late_emissions: u64,
+    /// Replies that found no room in the queue of this node; they are asked for again.
+    pub lost_replies: u64,
 }
 
 macro_rules! count {
@@ -53,7 +56,18 @@ macro_rules! count {
 }
 
 impl Counters {
-    count!(late_replies, retries, failed, dead_letters, lagged, duplicates, refused, gaps, late_emissions);
+    count!(
+        late_replies,
+        retries,
+        failed,
+        dead_letters,
+        lagged,
+        duplicates,
+        refused,
+        gaps,
+        late_emissions,
+        lost_replies
+    );
 
     /// Counts dropped events, and says so once in a while: with the 1st, the 2nd, the 4th, the 8th and so on.
     pub(crate) fn drop_events(&self, count: u64, reason: &str) {
@@ -76,6 +90,7 @@ impl Counters {
             duplicates: read(&self.duplicates),
             refused: read(&self.refused),
             late_emissions: read(&self.late_emissions),
+            lost_replies: read(&self.lost_replies),
         }
     }
 }

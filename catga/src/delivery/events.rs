@@ -2,10 +2,7 @@
 
 use std::{
     cell::Cell,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
     task::{Context as TaskContext, Poll},
 };
 
@@ -25,6 +22,7 @@ use crate::{
         gate::{Entry, Permit},
         run::{RunError, Started, finish_with_retries, start},
     },
+    transport::Overflow,
 };
 
 thread_local! {
@@ -171,7 +169,7 @@ pub(crate) struct EventIntake {
     node: Arc<Node>,
     events: mpsc::Receiver<Envelope>,
     /// How many events the transport dropped because their queue was full.
-    overflow: Arc<AtomicU64>,
+    overflow: Arc<Overflow>,
     /// The last incarnation and number seen of each sender and event type.
     sequences: FxHashMap<(Arc<str>, Arc<str>), (u64, u64)>,
 }
@@ -180,7 +178,7 @@ pub(crate) struct EventIntake {
 const ROUND: usize = 64;
 
 impl EventIntake {
-    pub(crate) fn new(node: Arc<Node>, events: mpsc::Receiver<Envelope>, overflow: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, events: mpsc::Receiver<Envelope>, overflow: Arc<Overflow>) -> Self {
         Self { node, events, overflow, sequences: FxHashMap::default() }
     }
 
@@ -205,7 +203,7 @@ impl EventIntake {
 
     /// A queue that was full is read again afterwards: whatever overflows is counted in the end.
     fn count_overflow(&self) {
-        let dropped = self.overflow.swap(0, Ordering::Relaxed);
+        let dropped = self.overflow.events.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.node.counters.drop_events(dropped, "the queue towards this node is full");
         }

@@ -3,7 +3,11 @@
 //! It owns the table of callers that wait, so there is no shared map. What waits for it leaves together, one frame a
 //! node.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +17,7 @@ use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Outcome},
     frame::{self, MAX_MESSAGES},
+    transport::Overflow,
 };
 
 /// How often the table is searched for callers that have gone.
@@ -31,6 +36,7 @@ pub(crate) struct Requests {
     node: Arc<Node>,
     asks: mpsc::Receiver<Ask>,
     replies: mpsc::Receiver<Reply>,
+    overflow: Arc<Overflow>,
     slots: Vec<Slot>,
     free: Vec<u32>,
 }
@@ -43,8 +49,13 @@ struct Slot {
 }
 
 impl Requests {
-    pub(crate) fn new(node: Arc<Node>, asks: mpsc::Receiver<Ask>, replies: mpsc::Receiver<Reply>) -> Self {
-        Self { node, asks, replies, slots: Vec::new(), free: Vec::new() }
+    pub(crate) fn new(
+        node: Arc<Node>,
+        asks: mpsc::Receiver<Ask>,
+        replies: mpsc::Receiver<Reply>,
+        overflow: Arc<Overflow>,
+    ) -> Self {
+        Self { node, asks, replies, overflow, slots: Vec::new(), free: Vec::new() }
     }
 
     /// Serves until every caller and the inbox are gone.
@@ -59,7 +70,11 @@ impl Requests {
                 count = self.replies.recv_many(&mut replies, MAX_MESSAGES) => match count {
                     // What waits is told why: this node has left, or another one took its place.
                     0 => return self.node.give_way(),
-                    _ => replies.drain(..).for_each(|reply| self.complete(reply)),
+                    _ => {
+                        replies.drain(..).for_each(|reply| self.complete(reply));
+                        // A queue that was full is read again afterwards: whatever overflows is counted in the end.
+                        self.node.counters.lost_replies(self.overflow.replies.swap(0, Ordering::Relaxed));
+                    }
                 },
                 count = self.asks.recv_many(&mut asks, MAX_MESSAGES) => match count {
                     0 => return,

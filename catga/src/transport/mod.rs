@@ -126,7 +126,8 @@ impl fmt::Debug for Joined {
 }
 
 /// The queues in which a node receives, apart so that none waits behind another. The transport drops what does not fit,
-/// and says so: a request is answered `Overloaded`, an event of QoS 0 goes through [`InboxSenders::event`], which counts it.
+/// and says so: a request is answered `Overloaded`, events of QoS 0 and replies go through [`InboxSenders::event`] and
+/// [`InboxSenders::reply`], which count them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Inbox {
@@ -141,8 +142,15 @@ pub struct Inbox {
     pub replies: mpsc::Receiver<Reply>,
     /// What nodes announce about themselves.
     pub cluster: mpsc::Receiver<Bytes>,
-    /// How many events found no room, and the node has not counted yet.
-    pub(crate) overflow: Arc<AtomicU64>,
+    /// What found no room.
+    pub(crate) overflow: Arc<Overflow>,
+}
+
+/// How much found no room in an inbox, and the node has not counted yet.
+#[derive(Debug, Default)]
+pub(crate) struct Overflow {
+    pub(crate) events: AtomicU64,
+    pub(crate) replies: AtomicU64,
 }
 
 /// The sending ends of an [`Inbox`], for the transport.
@@ -159,7 +167,7 @@ pub struct InboxSenders {
     pub replies: mpsc::Sender<Reply>,
     /// Announcements.
     pub cluster: mpsc::Sender<Bytes>,
-    overflow: Arc<AtomicU64>,
+    overflow: Arc<Overflow>,
 }
 
 impl Inbox {
@@ -189,7 +197,14 @@ impl InboxSenders {
     pub fn event(&self, event: Envelope) {
         // A queue that is gone belongs to no node that could count.
         if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
-            self.overflow.fetch_add(1, Ordering::Relaxed);
+            self.overflow.events.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands the node a reply; one that finds no room is dropped, and the node counts it. Its caller asks again.
+    pub fn reply(&self, reply: Reply) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.replies.try_send(reply) {
+            self.overflow.replies.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -180,7 +180,7 @@ impl App {
     /// Answers a request that could not be delivered, in the name of the node that it was for.
     pub(super) fn refuse(&self, envelope: &Envelope, kind: ErrorKind, text: &str) {
         let (Some(request), Some(asker)) = (&envelope.request, self.nodes.get(&envelope.source)) else { return };
-        drop(asker.inbox.replies.try_send(Reply::new(request.token, Err(Error::not_started(kind, text)))));
+        asker.inbox.reply(Reply::new(request.token, Err(Error::not_started(kind, text))));
     }
 
     pub(super) fn bury(&mut self, letter: DeadLetter) {

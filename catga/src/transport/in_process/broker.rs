@@ -236,7 +236,7 @@ impl Broker {
         };
         match parcel.content {
             Content::Event(envelope) => node.inbox.event(envelope),
-            Content::Reply(reply) => drop(node.inbox.replies.try_send(reply)),
+            Content::Reply(reply) => node.inbox.reply(reply),
             Content::Announcement(announcement) => drop(node.inbox.cluster.try_send(announcement)),
             Content::Request(envelope) => match node.inbox.queue_of(&envelope).try_send(envelope) {
                 Ok(()) => {}
