@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     cluster::{Routing, routing},
@@ -31,7 +31,7 @@ use crate::{
     mediator::{Mediator, killed, recode, unregistered},
     message::Request,
     middleware::{
-        gate::{Entry, Permit},
+        gate::{Entry, Permit, Turn},
         run::{RunError, Started, finish_with_retries, start},
     },
 };
@@ -267,7 +267,7 @@ impl<R: Request> Local<R> {
     }
 
     /// Sends a request when it is its turn, if that comes by its deadline.
-    async fn send_in_turn(mut self, request: R, turn: oneshot::Receiver<Permit>) -> Result<R::Response, Error> {
+    async fn send_in_turn(mut self, request: R, turn: Turn) -> Result<R::Response, Error> {
         let deadline = Instant::now() + self.patience;
         let permit = match tokio::time::timeout_at(deadline, turn).await {
             Ok(Ok(permit)) => permit,

@@ -237,6 +237,24 @@ async fn more_requests_than_may_run_wait_for_their_turn_and_too_many_are_refused
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_frees_its_place_in_the_queue() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 1, ..Limits::default() };
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
+    let node = node.build().await.unwrap();
+    let running = tokio::spawn(futures_util::future::join_all([(); 2].map(|()| node.send(Work { millis: 100 }))));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    for _ in 0..3 {
+        let waiting = node.send(Work { millis: 100 });
+        tokio::time::timeout(Duration::from_millis(10), waiting).await.unwrap_err();
+        tokio::task::yield_now().await;
+    }
+    node.send(Work { millis: 100 }).await.unwrap();
+    assert!(running.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!((log.len(), node.counts().refused), (6, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_node_passes_a_request_on() {
     let (harness, log) = (Harness::new(), Log::default());
     let limits = Limits { queue: 1, ..Limits::default() };

@@ -3,7 +3,6 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
 use super::{
     node::Node,
@@ -14,7 +13,7 @@ use crate::{
     envelope::Envelope,
     error::Failure,
     middleware::{
-        gate::Permit,
+        gate::{Permit, Turn},
         run::{RunError, Started, start},
     },
 };
@@ -36,7 +35,7 @@ pub(super) struct Work {
 /// A run that is under way, or waits for its turn.
 pub(super) enum Begun {
     Started(Started<()>, Permit),
-    Waiting(oneshot::Receiver<Permit>),
+    Waiting(Turn),
 }
 
 /// How a run ended.
