@@ -7,6 +7,7 @@ mod dead_letters;
 mod emit;
 mod idempotency;
 mod layers;
+mod overload;
 mod qos0;
 mod reliable;
 mod requests;
