@@ -39,6 +39,7 @@ struct MessageEntry<'a> {
     headers: Headers,
     repeat: bool,
     sequence: u64,
+    incarnation: u64,
     request: Option<RequestPart>,
     retry: Option<RetryPart>,
     payload: &'a [u8],
@@ -89,6 +90,7 @@ pub(crate) fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
         headers: envelope.headers.clone(),
         repeat: envelope.repeat,
         sequence: envelope.sequence,
+        incarnation: envelope.incarnation,
         request: envelope.request.clone(),
         retry: envelope.retry.clone(),
         payload: &envelope.payload,
@@ -120,6 +122,7 @@ pub(crate) fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
             payload: frame.slice_ref(entry.payload),
             repeat: entry.repeat,
             sequence: entry.sequence,
+            incarnation: entry.incarnation,
             request: entry.request,
             retry: entry.retry,
         })
@@ -203,6 +206,7 @@ mod tests {
         envelope.headers.insert("tenant", "acme").expect("a good header");
         envelope.causation = Some(MessageId::new());
         envelope.sequence = u64::MAX;
+        envelope.incarnation = u64::MAX;
         envelope.repeat = true;
         envelope.request = Some(RequestPart {
             token: 7,
