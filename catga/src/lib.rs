@@ -145,4 +145,5 @@ pub use crate::{
     message::{Command, Event, Kind, Message, Qos, Query, Request},
     publishing::{PublishOptions, Publishing},
     sending::{SendOptions, Sending},
+    signal::Signals,
 };
