@@ -5,6 +5,8 @@
 mod cloud_event;
 mod connection;
 #[cfg(test)]
+mod document;
+#[cfg(test)]
 mod fuzz;
 mod headers;
 mod names;
