@@ -2,7 +2,7 @@
 //! events.
 #![expect(dead_code, reason = "under construction")]
 
-mod cloud_event;
+pub(crate) mod cloud_event;
 mod connection;
 #[cfg(test)]
 mod document;
