@@ -3,10 +3,12 @@
 
 mod api;
 mod clock;
-mod cloud_event;
+pub(crate) mod cloud_event;
 mod connection;
 mod consumer;
 mod dead;
+#[cfg(test)]
+mod document;
 mod foreign;
 #[cfg(test)]
 mod fuzz;
@@ -132,7 +134,7 @@ impl Nats {
         tokio::spawn(post().run(own, frames, closing.clone()));
         tokio::spawn(serve_foreign(post(), foreign, closing.clone()));
         tokio::spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
-        tokio::spawn(take_events(names.clone(), events, senders.events.clone(), closing.clone()));
+        tokio::spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
 
         let clock = Clock::new();
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::with_capacity(node.durables.len());
