@@ -4,6 +4,9 @@
 mod ci;
 mod test;
 
+mod lines;
+mod orders;
+
 mod demo;
 mod readme;
 mod service;

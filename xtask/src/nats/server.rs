@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    config::{Directory, Ports, unique},
+    config::{Directory, Ports},
     install::find,
 };
-use crate::{http, process::Process, shell::Result};
+use crate::{http, ports::unique, process::Process, shell::Result};
 
 /// How long a server may take to start or to stop; it needs milliseconds, and on a busy machine things take their time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
