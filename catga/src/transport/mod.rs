@@ -5,6 +5,8 @@
 //! speaks of batches: messages that were waiting at the same time travel together, and share one delivery.
 
 pub(crate) mod in_process;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,6 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 pub use self::in_process::InProcess;
+#[cfg(feature = "nats")]
+pub use self::nats::Nats;
 pub use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, Reply, RequestPart, RetryPart},

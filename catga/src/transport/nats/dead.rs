@@ -1,0 +1,105 @@
+//! Dead letters: each the only message of its subject, in a stream of their own.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    api::{Api, Refusal},
+    names::{Names, StreamKind},
+    puller::delayed,
+    store::{Parcel, Store},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    frame,
+    id::MessageId,
+    transport::DeadLetter,
+};
+
+/// The dead letters of an application.
+#[derive(Clone)]
+pub(super) struct DeadLetters {
+    pub(super) api: Api,
+    pub(super) names: Names,
+}
+
+/// A stored message, as the server gives it when asked for one.
+pub(super) struct Kept {
+    pub(super) sequence: u64,
+    pub(super) payload: Bytes,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    seq: u64,
+    #[serde(default)]
+    data: String,
+}
+
+impl DeadLetters {
+    /// Stores a letter; the same id is stored once.
+    pub(super) async fn bury(&self, store: &Store, letter: &DeadLetter) -> Result<(), Error> {
+        let id = letter.id.to_string();
+        let payload = frame::encode_dead(letter)?;
+        let parcel = Parcel { subject: self.names.dead(&id), id, headers: delayed(std::time::Duration::ZERO), payload };
+        store.put(&parcel).await.map(drop)
+    }
+
+    /// The letters behind the one with this number, oldest first.
+    pub(super) async fn list(&self, behind: u64, limit: usize) -> Result<Vec<(u64, DeadLetter)>, Error> {
+        let mut letters = Vec::new();
+        let mut behind = behind;
+        while letters.len() < limit {
+            let question = json!({ "seq": behind + 1, "next_by_subj": self.names.all("dead").as_str() });
+            let Some(kept) = self.get(StreamKind::Dead, &question).await? else { break };
+            behind = kept.sequence;
+            match frame::decode_dead(&kept.payload) {
+                Ok(letter) => letters.push((kept.sequence, letter)),
+                Err(error) => {
+                    tracing::warn!(target: "catga::nats", sequence = kept.sequence, %error, "a dead letter cannot be read and is left out");
+                }
+            }
+        }
+        Ok(letters)
+    }
+
+    /// One letter, and its number.
+    pub(super) async fn find(&self, id: MessageId) -> Result<Option<(u64, DeadLetter)>, Error> {
+        let question = json!({ "last_by_subj": self.names.dead(&id.to_string()).as_str() });
+        let Some(kept) = self.get(StreamKind::Dead, &question).await? else { return Ok(None) };
+        Ok(Some((kept.sequence, frame::decode_dead(&kept.payload)?)))
+    }
+
+    /// Deletes a letter; says whether it was there.
+    pub(super) async fn delete(&self, id: MessageId) -> Result<bool, Error> {
+        #[derive(Deserialize)]
+        struct Purged {
+            purged: u64,
+        }
+        let what = format!("STREAM.PURGE.{}", self.names.stream(StreamKind::Dead));
+        let body = json!({ "filter": self.names.dead(&id.to_string()).as_str() });
+        let purged: Purged = self.api.call(&what, &body).await.map_err(|failed| failed.into_error(&what))?;
+        Ok(purged.purged > 0)
+    }
+
+    /// Asks for one message of a stream. It comes inside JSON: headers that no client can read do no harm.
+    pub(super) async fn get(&self, kind: StreamKind, question: &serde_json::Value) -> Result<Option<Kept>, Error> {
+        let what = format!("STREAM.MSG.GET.{}", self.names.stream(kind));
+        let found: Found = match self.api.call(&what, question).await {
+            Ok(found) => found,
+            Err(failed) if failed.is(Refusal::MESSAGE_NOT_FOUND) => return Ok(None),
+            Err(failed) => return Err(failed.into_error(&what)),
+        };
+        let payload = STANDARD.decode(&found.message.data).map_err(|error| {
+            Error::not_started(ErrorKind::Codec, format!("message {} of the stream cannot be read: {error}", found.message.seq))
+        })?;
+        Ok(Some(Kept { sequence: found.message.seq, payload: payload.into() }))
+    }
+}

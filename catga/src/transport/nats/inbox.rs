@@ -1,0 +1,255 @@
+//! What a node receives over core messages, into the queues of its inbox.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Message, StatusCode, Subject, Subscriber};
+use futures_util::{StreamExt, stream::SelectAll};
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection::Connection,
+    foreign,
+    names::Names,
+    wire::{self, Arrived},
+};
+use crate::{
+    envelope::{Envelope, Reply},
+    error::{Error, ErrorKind},
+    frame,
+    id::MessageId,
+    transport::InboxSenders,
+};
+
+/// For how long it is remembered what a frame of requests asked, in case that nobody is there to take it. The server says
+/// so within milliseconds.
+const REMEMBERED: Duration = Duration::from_secs(5);
+/// How long the task waits before it subscribes again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// One subscription: a subject, and the group whose members share it.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) subject: Subject,
+    pub(super) group: Option<String>,
+}
+
+/// Subscriptions that are made again when the client dies.
+pub(super) struct Subscriptions {
+    connection: Arc<Connection>,
+    generation: u64,
+    wanted: Vec<Wanted>,
+    present: SelectAll<Subscriber>,
+}
+
+impl Subscriptions {
+    pub(super) async fn open(connection: Arc<Connection>, wanted: Vec<Wanted>) -> Result<Self, Error> {
+        let mut this = Self { generation: connection.generation(), connection, wanted, present: SelectAll::new() };
+        this.subscribe().await?;
+        Ok(this)
+    }
+
+    async fn subscribe(&mut self) -> Result<(), Error> {
+        self.present = SelectAll::new();
+        let client = self.connection.client();
+        for Wanted { subject, group } in &self.wanted {
+            let subscribed = match group {
+                Some(group) => client.queue_subscribe(subject.clone(), group.clone()).await,
+                None => client.subscribe(subject.clone()).await,
+            };
+            self.present.push(subscribed.map_err(|error| {
+                let text = format!("subscribing to `{subject}` failed: {error}");
+                Error::not_started(ErrorKind::Transport, text).with_source(error)
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The next message. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Message {
+        loop {
+            if self.wanted.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            if let Some(message) = self.present.next().await {
+                return message;
+            }
+            // All have ended: the client is dead.
+            self.connection.replaced(self.generation).await;
+            self.generation = self.connection.generation();
+            if let Err(error) = self.subscribe().await {
+                tracing::warn!(target: "catga::nats", %error, "no subscription yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Which requests a frame holds, for the case that nobody takes it.
+pub(super) struct Sent {
+    pub(super) number: u64,
+    pub(super) node: Arc<str>,
+    pub(super) tokens: Vec<u64>,
+}
+
+/// What is for this node alone: requests, probes and replies.
+pub(super) struct Post {
+    pub(super) names: Names,
+    pub(super) node: Arc<str>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) inbox: InboxSenders,
+}
+
+/// The last token of the subject to which the server says that nobody took a frame.
+pub(super) fn nobody(number: u64) -> String {
+    format!("nobody-{number}")
+}
+
+impl Post {
+    /// Receives until `closing` fires.
+    pub(super) async fn run(
+        self,
+        mut subscriptions: Subscriptions,
+        mut sent: mpsc::Receiver<Sent>,
+        closing: CancellationToken,
+    ) {
+        let mut tables: [FxHashMap<u64, Sent>; 2] = Default::default();
+        let mut rotate = tokio::time::interval(REMEMBERED);
+        loop {
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                _ = rotate.tick() => {
+                    tables.swap(0, 1);
+                    tables[0].clear();
+                }
+                // Before messages: a frame is known here before it leaves.
+                Some(frame) = sent.recv() => drop(tables[0].insert(frame.number, frame)),
+                message = subscriptions.next() => {
+                    if message.status == Some(StatusCode::NO_RESPONDERS) {
+                        let number = message.subject.rsplit("nobody-").next().and_then(|number| number.parse().ok());
+                        let frame = number.and_then(|number: u64| tables.iter_mut().find_map(|table| table.remove(&number)));
+                        self.nobody_took(frame).await;
+                    } else {
+                        self.receive(message).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn nobody_took(&self, frame: Option<Sent>) {
+        let Some(Sent { node, tokens, .. }) = frame else { return };
+        for token in tokens {
+            let text = format!("node `{node}` is not there");
+            let error = Error::not_started(ErrorKind::Transport, text);
+            // A node that has ended waits for no reply.
+            let _ = self.inbox.replies.send(Reply::new(token, Err(error))).await;
+        }
+    }
+
+    async fn receive(&self, message: Message) {
+        let what = message.subject.rsplit('.').next().unwrap_or_default();
+        match what {
+            "reply" => match frame::decode_replies(&message.payload) {
+                Ok(replies) => {
+                    for reply in replies {
+                        let _ = self.inbox.replies.send(reply).await;
+                    }
+                }
+                Err(error) => unreadable(&message, &error),
+            },
+            "request" | "probe" => match frame::decode_messages(&message.payload) {
+                Ok(envelopes) => {
+                    for envelope in envelopes {
+                        self.take(envelope).await;
+                    }
+                }
+                Err(error) => unreadable(&message, &error),
+            },
+            _ => tracing::debug!(target: "catga::nats", subject = %message.subject, "a message that means nothing"),
+        }
+    }
+
+    /// Puts a request where it belongs, or refuses it.
+    async fn take(&self, envelope: Envelope) {
+        if let Err(mpsc::error::TrySendError::Full(envelope)) = self.inbox.queue_of(&envelope).try_send(envelope)
+            && let Some(request) = &envelope.request
+        {
+            let text = format!("the queue of node `{}` is full", self.node);
+            let reply = Reply::new(request.token, Err(Error::not_started(ErrorKind::Overloaded, text)));
+            if let Err(error) = send_replies(&self.connection, &self.names, &envelope.source, vec![reply]).await {
+                tracing::debug!(target: "catga::nats", %error, "a refusal could not be sent");
+            }
+        }
+    }
+}
+
+/// Sends replies to the node that asked, or to a foreign caller.
+pub(super) async fn send_replies(
+    connection: &Connection,
+    names: &Names,
+    to: &str,
+    replies: Vec<Reply>,
+) -> Result<(), Error> {
+    if let Some(subject) = foreign::reply_subject(to) {
+        for reply in &replies {
+            foreign::answer(connection, subject, reply).await?;
+        }
+        return Ok(());
+    }
+    connection.publish(names.node(to, "reply"), frame::encode_replies(&replies)?).await
+}
+
+/// Requests from foreign callers, to any node.
+pub(super) async fn serve_foreign(
+    post: Post,
+    mut subscriptions: Subscriptions,
+    closing: CancellationToken,
+) {
+    while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
+        match foreign::request(&post.names, &message) {
+            Ok(envelope) => post.take(envelope).await,
+            Err(error) => unreadable(&message, &error),
+        }
+    }
+}
+
+/// Events of QoS 0 from other nodes and from foreign senders.
+pub(super) async fn take_events(
+    names: Names,
+    mut subscriptions: Subscriptions,
+    events: mpsc::Sender<Envelope>,
+    closing: CancellationToken,
+) {
+    while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
+        let Some(name) = names.type_of("event", &message.subject) else { continue };
+        let arrived = Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
+        match wire::read(&arrived) {
+            Ok(envelopes) => {
+                for envelope in envelopes {
+                    // What finds no room shows as a gap in its sender's sequence.
+                    let _ = events.try_send(envelope);
+                }
+            }
+            Err(error) => unreadable(&message, &error),
+        }
+    }
+}
+
+/// What nodes say of themselves.
+pub(super) async fn take_announcements(
+    mut subscriptions: Subscriptions,
+    cluster: mpsc::Sender<bytes::Bytes>,
+    closing: CancellationToken,
+) {
+    while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
+        // One that finds no room is followed by another.
+        let _ = cluster.try_send(message.payload);
+    }
+}
+
+fn unreadable(message: &Message, error: &Error) {
+    tracing::warn!(target: "catga::nats", subject = %message.subject, %error, "a message cannot be read and is left alone");
+}

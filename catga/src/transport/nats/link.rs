@@ -1,0 +1,231 @@
+//! The way out of a node to the server.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection::Connection,
+    dead::DeadLetters,
+    inbox::{Sent, nobody, send_replies},
+    names::Names,
+    puller::delayed,
+    store::{Parcel, Store},
+    streams::Streams,
+};
+use crate::{
+    envelope::{Envelope, Reply},
+    error::{Error, ErrorKind},
+    frame,
+    id::{MessageId, fingerprint},
+    transport::{Backlog, DeadLetter, Durable, Link},
+};
+
+/// What a message takes beside its payload, at most: names, headers and, in a dead letter, how its handler failed.
+const BESIDE_THE_PAYLOAD: usize = 32 * 1024;
+/// How long leaving waits for what is on its way out.
+const LEAVING: Duration = Duration::from_secs(2);
+/// The most dead letters whose place in the list is kept.
+const PLACES: usize = 10_000;
+
+/// The connections of a node, by what would delay what.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// Requests, replies, probes, announcements and calls of the API.
+    pub(super) control: Arc<Connection>,
+    /// Events of QoS 0.
+    pub(super) events: Arc<Connection>,
+    /// Reliable events on their way to the store.
+    pub(super) store: Arc<Connection>,
+    /// Deliveries and their settlement.
+    pub(super) work: Arc<Connection>,
+}
+
+impl Connections {
+    pub(super) fn all(&self) -> [&Arc<Connection>; 4] {
+        [&self.control, &self.events, &self.store, &self.work]
+    }
+}
+
+pub(super) struct NatsLink {
+    pub(super) names: Names,
+    pub(super) node: Arc<str>,
+    pub(super) connections: Connections,
+    pub(super) events: Store,
+    pub(super) dead: Store,
+    pub(super) letters: DeadLetters,
+    pub(super) streams: Streams,
+    pub(super) durables: Vec<Durable>,
+    pub(super) sent: mpsc::Sender<Sent>,
+    pub(super) frames: AtomicU64,
+    /// Where listed dead letters stand.
+    pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
+    /// Ends what receives.
+    pub(super) closing: CancellationToken,
+}
+
+impl Drop for NatsLink {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+impl NatsLink {
+    fn place(&self, letters: &[(u64, DeadLetter)]) {
+        let known = self.places.load();
+        let mut places = if known.len() > PLACES { FxHashMap::default() } else { FxHashMap::clone(&known) };
+        places.extend(letters.iter().map(|(sequence, letter)| (letter.id, *sequence)));
+        self.places.store(Arc::new(places));
+    }
+
+    async fn list(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let behind = match after {
+            None => 0,
+            Some(id) => match self.places.load().get(&id) {
+                Some(sequence) => *sequence,
+                None => match self.letters.find(id).await? {
+                    Some((sequence, _)) => sequence,
+                    None => return Err(Error::not_started(ErrorKind::NotFound, format!("there is no dead letter `{id}` to go on behind"))),
+                },
+            },
+        };
+        let letters = self.letters.list(behind, limit).await?;
+        self.place(&letters);
+        Ok(letters.into_iter().map(|(_, letter)| letter).collect())
+    }
+
+    async fn send_requests(&self, node: &str, batch: Vec<Envelope>) -> Result<(), Error> {
+        let probe = batch.iter().all(|envelope| envelope.request.as_ref().is_some_and(|request| request.probe));
+        let tokens = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
+        let frame = frame::encode_messages(&batch)?;
+        let number = self.frames.fetch_add(1, Ordering::Relaxed);
+        // Known before it leaves: the server may say at once that nobody is there.
+        if self.sent.send(Sent { number, node: node.into(), tokens }).await.is_err() {
+            return Err(Error::shutting_down());
+        }
+        let to = self.names.node(node, if probe { "probe" } else { "request" });
+        let reply = self.names.node(&self.node, &nobody(number));
+        self.connections.control.ask(to, reply, frame).await
+    }
+
+    async fn go(&self, for_good: bool) -> Result<(), Error> {
+        if for_good {
+            for durable in self.durables.iter().filter(|durable| !durable.shared) {
+                self.streams.delete_durable(&durable.name).await?;
+            }
+        }
+        // What was handed to a client leaves it when it is flushed, and not when it is dropped.
+        for connection in self.connections.all() {
+            let flushed = tokio::time::timeout(LEAVING, connection.client().flush()).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tracing::warn!(target: "catga::nats", ?connection, "not everything may have left");
+            }
+        }
+        self.closing.cancel();
+        Ok(())
+    }
+}
+
+impl Link for NatsLink {
+    fn max_payload(&self) -> usize {
+        self.connections.control.client().max_payload().saturating_sub(BESIDE_THE_PAYLOAD)
+    }
+
+    fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
+            let frame = frame::encode_messages(&batch)?;
+            self.connections.events.publish(self.names.event(&name), frame).await
+        }
+        .boxed()
+    }
+
+    fn store(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
+            let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
+            let id = format!("{:032x}", fingerprint(&[name.as_bytes(), &ids]));
+            let payload = frame::encode_messages(&batch)?;
+            let parcel = Parcel { subject: self.names.reliable(&name), id, headers: HeaderMap::new(), payload };
+            self.events.put(&parcel).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn store_for<'a>(
+        &'a self,
+        durable: &'a str,
+        message: Envelope,
+        identity: MessageId,
+        delay: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let payload = frame::encode_messages(std::slice::from_ref(&message))?;
+            let parcel = Parcel {
+                subject: self.names.retry(durable),
+                id: identity.to_string(),
+                headers: delayed(delay),
+                payload,
+            };
+            self.events.put(&parcel).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn request<'a>(&'a self, node: &'a str, batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>> {
+        self.send_requests(node, batch).boxed()
+    }
+
+    fn reply<'a>(&'a self, node: &'a str, batch: Vec<Reply>) -> BoxFuture<'a, Result<(), Error>> {
+        send_replies(&self.connections.control, &self.names, node, batch).boxed()
+    }
+
+    fn announce(&self, announcement: Bytes) -> BoxFuture<'_, Result<(), Error>> {
+        self.connections.control.publish(self.names.cluster(), announcement).boxed()
+    }
+
+    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.letters.bury(&self.dead, &letter).await }.boxed()
+    }
+
+    fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+        self.list(after, limit).boxed()
+    }
+
+    fn dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
+        async move { Ok(self.letters.find(id).await?.map(|(_, letter)| letter)) }.boxed()
+    }
+
+    fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>> {
+        self.letters.delete(id).boxed()
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>> {
+        async move {
+            let mut here = 0;
+            for durable in &self.durables {
+                if let Some(info) = self.streams.durable(&durable.name).await? {
+                    here += info.num_ack_pending + usize::try_from(info.num_pending).unwrap_or(usize::MAX);
+                }
+            }
+            Ok(Backlog { here, ..Backlog::default() })
+        }
+        .boxed()
+    }
+
+    fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {
+        self.go(for_good).boxed()
+    }
+}

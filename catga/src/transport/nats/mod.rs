@@ -1,0 +1,214 @@
+//! The transport over [NATS](https://docs.nats.io): core messages for requests and events of QoS 0, JetStream for reliable
+//! events.
+
+mod api;
+mod clock;
+mod connection;
+mod consumer;
+mod dead;
+mod foreign;
+mod inbox;
+mod link;
+mod mux;
+mod names;
+mod options;
+mod puller;
+mod store;
+mod streams;
+mod wire;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use async_nats::ServerInfo;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::{
+    api::Api,
+    clock::Clock,
+    connection::Connection,
+    dead::DeadLetters,
+    inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
+    link::{Connections, NatsLink},
+    mux::Mux,
+    names::{Names, StreamKind},
+    options::Settings,
+    puller::Puller,
+    store::Store,
+    streams::{Bounds, Streams, stream_name},
+};
+use super::{Capabilities, Consumer, Inbox, Joined, Registration, Transport};
+use crate::error::{Error, ErrorKind};
+
+/// The oldest server that keeps what is promised.
+const OLDEST: (u32, u32) = (2, 10);
+/// How long the server may take to show that it knows the subscriptions.
+const ROUND_TRIP: Duration = Duration::from_secs(3);
+
+/// Nodes on one or more machines, over NATS servers with JetStream.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), catga::Error> {
+/// use catga::{Mediator, transport::Nats};
+///
+/// let nats = Nats::connect("nats://localhost:4222").await?;
+/// let mediator = Mediator::builder().node("node1").transport(nats).build().await?;
+/// # mediator.shutdown().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Nats {
+    settings: Arc<Settings>,
+    bounds: Bounds,
+}
+
+impl Nats {
+    /// Connects to a server, and checks that it can be used.
+    ///
+    /// # Errors
+    ///
+    /// `Transport` with the address when there is no server within 8 seconds; `Configuration` when it refuses the
+    /// credentials, is older than 2.10 or has no JetStream.
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
+        let this = Self { settings: Arc::new(Settings::of_url(url.as_ref())?), bounds: Bounds::default() };
+        let closing = CancellationToken::new();
+        let _closed = closing.clone().drop_guard();
+        let connection = Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
+        check_server(&connection.client().server_info())?;
+        Ok(this)
+    }
+
+    async fn join_node(&self, node: Registration) -> Result<Joined, Error> {
+        let names = Names::new(&node.app);
+        let closing = CancellationToken::new();
+        let guard = closing.clone().drop_guard();
+        let open = |role: &str| {
+            let name = format!("catga/{}/{}/{role}", node.app, node.node);
+            Connection::open(self.settings.clone(), name, names.inbox(), closing.clone())
+        };
+        let (control, events, store, work) =
+            tokio::try_join!(open("control"), open("events"), open("store"), open("work"))?;
+        let server = control.client().server_info();
+        check_server(&server)?;
+        let connections = Connections { control, events, store, work };
+
+        let api = Api(Mux::open(connections.control.clone(), closing.clone()).await?);
+        let mux = Mux::open(connections.store.clone(), closing.clone()).await?;
+        let clustered = server.cluster.is_some();
+        let streams = Streams { api: api.clone(), names: names.clone(), bounds: self.bounds.clone(), clustered };
+        streams.ensure().await?;
+
+        let (senders, inbox) = Inbox::new(node.queue);
+        let (sent, frames) = mpsc::channel(1_024);
+        let post = || Post {
+            names: names.clone(),
+            node: node.node.clone(),
+            connection: connections.control.clone(),
+            inbox: senders.clone(),
+        };
+        let control = |wanted| Subscriptions::open(connections.control.clone(), wanted);
+        let own = control(vec![alone(names.node(&node.node, "*"))]).await?;
+        let cluster = control(vec![alone(names.cluster())]).await?;
+        let group = |name: &Arc<str>| Wanted { subject: names.request(name), group: Some("catga".to_owned()) };
+        let foreign = control(node.requests.iter().map(group).collect()).await?;
+        let wanted = node.events.iter().map(|name| alone(names.event(name))).collect();
+        let events = Subscriptions::open(connections.events.clone(), wanted).await?;
+        tokio::spawn(post().run(own, frames, closing.clone()));
+        tokio::spawn(serve_foreign(post(), foreign, closing.clone()));
+        tokio::spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
+        tokio::spawn(take_events(names.clone(), events, senders.events.clone(), closing.clone()));
+
+        let clock = Clock::new();
+        let mut consumers: Vec<Box<dyn Consumer>> = Vec::with_capacity(node.durables.len());
+        for durable in &node.durables {
+            let work = connections.work.clone();
+            let puller = Puller::start(work, streams.clone(), durable.clone(), clock.clone(), closing.child_token());
+            consumers.push(Box::new(puller.await?));
+        }
+        for connection in connections.all() {
+            round_trip(connection).await?;
+        }
+        let store = |kind| Store { mux: mux.clone(), stream: stream_name(&names, kind) };
+        let link = NatsLink {
+            node: node.node.clone(),
+            events: store(StreamKind::Events),
+            dead: store(StreamKind::Dead),
+            letters: DeadLetters { api, names: names.clone() },
+            names,
+            connections,
+            streams,
+            durables: node.durables,
+            sent,
+            frames: AtomicU64::new(0),
+            places: ArcSwap::default(),
+            closing: DropGuard::disarm(guard),
+        };
+        Ok(Joined::new(Arc::new(link), inbox, consumers))
+    }
+}
+
+fn alone(subject: async_nats::Subject) -> Wanted {
+    Wanted { subject, group: None }
+}
+
+/// An answer of the server shows that it has read everything that was sent before over the same connection.
+async fn round_trip(connection: &Connection) -> Result<(), Error> {
+    let asked = tokio::time::timeout(ROUND_TRIP, connection.client().request("$JS.API.INFO", "".into())).await;
+    if let Some(text) = connection.refused() {
+        return Err(Error::configuration(format!("the server refuses something that this node needs: {text}")));
+    }
+    match asked {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            Err(Error::not_started(ErrorKind::Transport, format!("the server gives no information: {error}")).with_source(error))
+        }
+        Err(_) => Err(Error::not_started(ErrorKind::TimedOut, format!("the server did not answer within {ROUND_TRIP:?}"))),
+    }
+}
+
+/// Refuses a server that cannot keep what is promised.
+fn check_server(server: &ServerInfo) -> Result<(), Error> {
+    let mut numbers = server.version.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < OLDEST {
+        return Err(Error::configuration(format!(
+            "the server is nats-server {}: catga needs {}.{} or newer (2.12 or newer is recommended)",
+            server.version, OLDEST.0, OLDEST.1
+        )));
+    }
+    if !server.jetstream {
+        return Err(Error::configuration(
+            "the server has no JetStream, which keeps reliable events: start it with `nats-server --jetstream`",
+        ));
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nats").field("servers", &self.settings.address()).finish_non_exhaustive()
+    }
+}
+
+impl Transport for Nats {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            survives_the_process: true,
+            may_end_unknown: true,
+            can_be_disconnected: true,
+            has_a_horizon: true,
+            messages_share_a_delivery: true,
+        }
+    }
+
+    fn join(&self, node: Registration) -> BoxFuture<'_, Result<Joined, Error>> {
+        self.join_node(node).boxed()
+    }
+}

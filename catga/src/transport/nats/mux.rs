@@ -1,0 +1,145 @@
+//! Questions to the server and their answers, over one subscription.
+//!
+//! The client's own requests keep an entry for the life of the client for each question that is not answered. Here an
+//! entry goes with its caller.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use crate::error::{Error, ErrorKind};
+
+/// How often the entries of callers that have gone are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// The most questions that wait for the task.
+const QUEUE: usize = 1_024;
+
+/// Asks and finds the answer.
+pub(super) struct Mux {
+    connection: Arc<Connection>,
+    prefix: String,
+    waiting: mpsc::Sender<Waiting>,
+    next: AtomicU64,
+}
+
+struct Waiting {
+    token: u64,
+    answer: oneshot::Sender<Message>,
+}
+
+impl Mux {
+    /// Subscribes to the answers; ends when `closing` fires.
+    pub(super) async fn open(connection: Arc<Connection>, closing: CancellationToken) -> Result<Arc<Self>, Error> {
+        let prefix = format!("{}.", connection.client().new_inbox());
+        let (waiting, questions) = mpsc::channel(QUEUE);
+        let generation = connection.generation();
+        let answers = subscribe(&connection, &prefix).await?;
+        let task = find(connection.clone(), prefix.clone(), generation, answers, questions);
+        tokio::spawn(closing.run_until_cancelled_owned(task));
+        Ok(Arc::new(Self { connection, prefix, waiting, next: AtomicU64::new(0) }))
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// `NotStarted` when the question did not leave or nobody is there to answer it, `Unknown` when no answer came in time.
+    pub(super) async fn ask(
+        &self,
+        subject: Subject,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Message, Error> {
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let reply = Subject::from(format!("{}{token}", self.prefix));
+        let (answer, answered) = oneshot::channel();
+        if self.waiting.send(Waiting { token, answer }).await.is_err() {
+            return Err(Error::shutting_down());
+        }
+        let asked = subject.clone();
+        self.connection
+            .hand_over(|client| async move {
+                match headers {
+                    Some(headers) => {
+                        client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+                    }
+                    None => client.publish_with_reply(subject, reply, payload).await,
+                }
+            })
+            .await?;
+        match tokio::time::timeout(limit, answered).await {
+            Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(Error::not_started(
+                ErrorKind::NotFound,
+                format!("nobody answers at `{asked}`: JetStream is off, has no leader now, or what is asked for does not exist"),
+            )),
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(_)) | Err(_) => {
+                let refused = self.connection.refused().map(|text| format!("; the server says: {text}"));
+                let text = format!("the server did not answer at `{asked}` within {limit:?}{}", refused.unwrap_or_default());
+                Err(Error::unknown(ErrorKind::TimedOut, text))
+            }
+        }
+    }
+}
+
+async fn subscribe(connection: &Connection, prefix: &str) -> Result<Subscriber, Error> {
+    connection.client().subscribe(format!("{prefix}*")).await.map_err(|error| {
+        Error::not_started(ErrorKind::Transport, format!("subscribing failed: {error}")).with_source(error)
+    })
+}
+
+/// The task that owns the table of questions.
+async fn find(
+    connection: Arc<Connection>,
+    prefix: String,
+    mut generation: u64,
+    mut answers: Subscriber,
+    mut questions: mpsc::Receiver<Waiting>,
+) {
+    let mut table: FxHashMap<u64, oneshot::Sender<Message>> = FxHashMap::default();
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            biased;
+            _ = sweep.tick() => table.retain(|_, answer| !answer.is_closed()),
+            question = questions.recv() => match question {
+                Some(Waiting { token, answer }) => drop(table.insert(token, answer)),
+                None => return,
+            },
+            message = answers.next() => match message {
+                Some(message) => {
+                    let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
+                    if let Some(answer) = token.and_then(|token: u64| table.remove(&token)) {
+                        // A caller that has gone needs no answer.
+                        drop(answer.send(message));
+                    }
+                }
+                None => {
+                    connection.replaced(generation).await;
+                    generation = connection.generation();
+                    match subscribe(&connection, &prefix).await {
+                        Ok(new) => answers = new,
+                        Err(error) => tracing::error!(target: "catga::nats", %error, "the answers have no subscription"),
+                    }
+                }
+            },
+        }
+    }
+}

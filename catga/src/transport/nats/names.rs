@@ -1,0 +1,123 @@
+//! Subjects, and the names of streams and consumers.
+//!
+//! The names of applications, nodes and durables may contain dots, which separate tokens in a subject and may not stand
+//! in the name of a stream or consumer. There they become `~`, which no name contains: no two names become one.
+
+use std::sync::Arc;
+
+use async_nats::Subject;
+
+/// The names that one application uses on a server.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    app: Arc<str>,
+}
+
+/// The streams of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamKind {
+    /// Reliable events, and what is stored again for one durable.
+    Events,
+    /// Dead letters.
+    Dead,
+    /// What the server says of messages that it gave up.
+    Advisories,
+}
+
+impl StreamKind {
+    pub(super) const ALL: [Self; 3] = [Self::Events, Self::Dead, Self::Advisories];
+}
+
+impl Names {
+    pub(super) fn new(app: &str) -> Self {
+        Self { app: token(app).into() }
+    }
+
+    /// An event of QoS 0.
+    pub(super) fn event(&self, name: &str) -> Subject {
+        self.subject("event", name)
+    }
+
+    /// A reliable event.
+    pub(super) fn reliable(&self, name: &str) -> Subject {
+        self.subject("reliable", name)
+    }
+
+    /// What is stored for one durable alone.
+    pub(super) fn retry(&self, durable: &str) -> Subject {
+        self.subject("retry", &token(durable))
+    }
+
+    /// A request from a foreign caller, to any node that handles it.
+    pub(super) fn request(&self, name: &str) -> Subject {
+        self.subject("request", name)
+    }
+
+    /// What is for one node alone: `request`, `probe` or `reply`.
+    pub(super) fn node(&self, node: &str, what: &str) -> Subject {
+        format!("{}.node.{}.{what}", self.app, token(node)).into()
+    }
+
+    /// What nodes say of themselves.
+    pub(super) fn cluster(&self) -> Subject {
+        self.subject("cluster", "node")
+    }
+
+    /// A dead letter.
+    pub(super) fn dead(&self, id: &str) -> Subject {
+        self.subject("dead", id)
+    }
+
+    /// All subjects of one sort, such as `event`.
+    pub(super) fn all(&self, sort: &str) -> Subject {
+        self.subject(sort, ">")
+    }
+
+    /// What the client's own inboxes begin with.
+    pub(super) fn inbox(&self) -> String {
+        format!("{}.inbox", self.app)
+    }
+
+    pub(super) fn stream(&self, kind: StreamKind) -> String {
+        let what = match kind {
+            StreamKind::Events => "events",
+            StreamKind::Dead => "dead",
+            StreamKind::Advisories => "advisories",
+        };
+        format!("{}-{what}", self.app)
+    }
+
+    /// The message type that a subject of this sort speaks of.
+    pub(super) fn type_of<'a>(&self, sort: &str, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&*self.app)?.strip_prefix('.')?.strip_prefix(sort)?.strip_prefix('.')
+    }
+
+    fn subject(&self, sort: &str, rest: &str) -> Subject {
+        format!("{}.{sort}.{rest}", self.app).into()
+    }
+}
+
+/// A name as one token of a subject, or as the name of a consumer.
+pub(super) fn token(name: &str) -> String {
+    name.replace('.', "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_names_become_one() {
+        assert_ne!(Names::new("a.event").event("b"), Names::new("a").event("event.b"));
+        assert_ne!(token("n.a.b"), token("n.a-b"));
+        assert_ne!(Names::new("a").node("b.request", "probe"), Names::new("a").node("b", "request.probe"));
+    }
+
+    #[test]
+    fn the_type_is_found_in_the_subject() {
+        let names = Names::new("my.app");
+        assert_eq!(names.type_of("event", &names.event("orders.Placed")), Some("orders.Placed"));
+        assert_eq!(names.type_of("event", &names.reliable("orders.Placed")), None);
+        assert_eq!(Names::new("my").type_of("event", &names.event("orders.Placed")), None);
+    }
+}

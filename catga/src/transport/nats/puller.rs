@@ -1,0 +1,394 @@
+//! The task behind the deliveries of a durable: it asks, receives, keeps what is not due, and makes good what is lost.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_nats::{Message, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    clock::Clock,
+    connection::Connection,
+    consumer::{Made, NatsConsumer, Progress, SettleNats},
+    names::{StreamKind, token},
+    streams::Streams,
+    wire::{self, Arrived},
+};
+use crate::{
+    error::Error,
+    id::MessageId,
+    transport::{Consumed, Delivery, Durable, Settle, Settlement},
+};
+
+/// How many deliveries are asked for at a time.
+pub(super) const ASKED: usize = 32;
+/// How long the server keeps a question.
+const EXPIRES: Duration = Duration::from_secs(8);
+/// How often the server says that it still has the question.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// After how much silence a question is taken for lost.
+const SILENCE: Duration = Duration::from_millis(4_500);
+/// How long the task waits before it asks a server again that refused.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long what is under way is waited for when the task ends.
+const LAST_ONES: Duration = Duration::from_secs(1);
+/// Says after how many milliseconds what is stored again comes due.
+pub(super) const DELAY: &str = "Catga-Delay";
+
+/// A durable's task.
+pub(super) struct Puller {
+    connection: Arc<Connection>,
+    streams: Streams,
+    spec: Durable,
+    clock: Clock,
+    /// Where the server sends what was asked for.
+    inbox: Subject,
+    ask_at: Subject,
+    deliveries: mpsc::Sender<Consumed>,
+    settled: (mpsc::Sender<u64>, mpsc::Receiver<u64>),
+    more: watch::Receiver<bool>,
+    stop: CancellationToken,
+    progress: Progress,
+    /// When the stream was made, so that another one under its name is recognised.
+    stream_made: String,
+    /// Deliveries asked for and not received.
+    asked: usize,
+    last_sign: Instant,
+    /// What comes due later, by when and by number.
+    held: BTreeMap<(Instant, u64), Held>,
+}
+
+struct Held {
+    message: Message,
+    made: Made,
+    times: u32,
+}
+
+/// Why the task must look at the server before it goes on.
+enum Trouble {
+    /// Nothing came for too long, or the durable may be gone.
+    Doubt,
+    /// The client is dead.
+    Dead,
+}
+
+impl Puller {
+    /// Starts the task of a durable that is there.
+    pub(super) async fn start(
+        connection: Arc<Connection>,
+        streams: Streams,
+        spec: Durable,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Result<NatsConsumer, Error> {
+        let stream = streams.info(StreamKind::Events).await.map_err(|failed| failed.into_error("STREAM.INFO"))?;
+        let (info, new) = streams.ensure_durable(&spec, None).await?;
+        let (deliveries, receiver) = mpsc::channel(2 * ASKED);
+        let (more, wanted) = watch::channel(true);
+        let behind = info.delivered.stream_sequence;
+        if !new && behind > 0 && stream.state.first_sequence > behind + 1 {
+            // How many of these were for this durable is not known any more.
+            let missed = stream.state.first_sequence - behind - 1;
+            // The queue is new and has room.
+            let _ = deliveries.try_send(Consumed::Lagged { missed });
+        }
+        let inbox = Subject::from(connection.client().new_inbox());
+        let ask_at = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream.config.name, token(&spec.name)).into();
+        let generation = connection.generation();
+        let subscriber = subscribe(&connection, &inbox).await?;
+        let puller = Self {
+            connection,
+            streams,
+            spec,
+            clock,
+            inbox,
+            ask_at,
+            deliveries,
+            settled: mpsc::channel(8_192),
+            more: wanted,
+            stop: stop.clone(),
+            progress: Progress::behind(behind),
+            stream_made: stream.created.to_string(),
+            asked: 0,
+            last_sign: Instant::now(),
+            held: BTreeMap::new(),
+        };
+        tokio::spawn(puller.run(subscriber, generation));
+        Ok(NatsConsumer { deliveries: receiver, more, stop })
+    }
+
+    async fn run(mut self, mut subscriber: Subscriber, mut generation: u64) {
+        let mut epochs = self.connection.epochs();
+        let mut renew = tokio::time::interval((self.spec.ack_wait / 3).max(Duration::from_millis(1)));
+        let stop = self.stop.clone();
+        while !stop.is_cancelled() {
+            let trouble = self.ask().await.err();
+            let due = self.held.first_key_value().map(|((due, _), _)| *due);
+            let mut settled = Vec::new();
+            let trouble = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = renew.tick() => { self.renew().await; trouble }
+                () = sleep_until(due) => { self.hand_over_due().await; trouble }
+                _ = self.settled.1.recv_many(&mut settled, 256) => trouble,
+                message = subscriber.next() => match message {
+                    Some(message) => self.receive(message).await.or(trouble),
+                    None => Some(Trouble::Dead),
+                },
+                changed = epochs.changed() => {
+                    // What was asked over the connection before is not answered.
+                    self.asked = 0;
+                    changed.err().map(|_| Trouble::Dead).or(trouble)
+                }
+                changed = self.more.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    trouble
+                }
+                () = tokio::time::sleep_until(self.last_sign + SILENCE), if self.asked > 0 => Some(Trouble::Doubt),
+            };
+            for sequence in settled {
+                self.progress.settled(sequence);
+            }
+            match trouble {
+                None => {}
+                Some(Trouble::Doubt) => {
+                    if stop.run_until_cancelled(self.recover()).await.is_none() {
+                        break;
+                    }
+                }
+                Some(Trouble::Dead) => {
+                    let again = async {
+                        self.connection.replaced(generation).await;
+                        (self.connection.generation(), subscribe(&self.connection, &self.inbox).await)
+                    };
+                    let Some((new, subscribed)) = stop.run_until_cancelled(again).await else { break };
+                    (generation, self.asked) = (new, 0);
+                    match subscribed {
+                        Ok(new) => subscriber = new,
+                        Err(error) => {
+                            tracing::warn!(target: "catga::nats", %error, durable = %self.spec.name, "no subscription yet");
+                            tokio::time::sleep(PAUSE).await;
+                        }
+                    }
+                }
+            }
+        }
+        self.end(subscriber).await;
+    }
+
+    /// Asks for more, if more is wanted and little is under way.
+    async fn ask(&mut self) -> Result<(), Trouble> {
+        if !*self.more.borrow_and_update() || self.asked > ASKED / 2 || !self.connection.is_connected() {
+            return Ok(());
+        }
+        let batch = ASKED - self.asked;
+        let question = format!(
+            r#"{{"batch":{batch},"expires":{},"idle_heartbeat":{}}}"#,
+            EXPIRES.as_nanos(),
+            HEARTBEAT.as_nanos()
+        );
+        match self.connection.ask(self.ask_at.clone(), self.inbox.clone(), question.into()).await {
+            Ok(()) => {
+                if self.asked == 0 {
+                    self.last_sign = Instant::now();
+                }
+                self.asked = ASKED;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(target: "catga::nats", %error, durable = %self.spec.name, "nothing could be asked for");
+                tokio::time::sleep(PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what the server sends: a message, or word of what became of a question.
+    async fn receive(&mut self, message: Message) -> Option<Trouble> {
+        self.last_sign = Instant::now();
+        if let Some(status) = message.status.filter(|status| *status != StatusCode::OK) {
+            return self.hear(status, &message).await;
+        }
+        self.asked = self.asked.saturating_sub(1);
+        let Some(made) = Made::of(&message) else {
+            tracing::warn!(target: "catga::nats", durable = %self.spec.name, "a message that is no delivery was left alone");
+            return None;
+        };
+        let age = self.clock.age(made.stored_ms);
+        let (times, lost) = self.progress.take(made);
+        if lost > 0 {
+            self.pass_on(Consumed::Lagged { missed: lost }).await;
+        }
+        let delay = message.headers.as_ref().and_then(|headers| headers.get(DELAY)?.as_str().parse::<u64>().ok());
+        let left = delay.unwrap_or(0).saturating_sub(age);
+        if left > 0 {
+            let due = Instant::now() + Duration::from_millis(left);
+            self.held.insert((due, made.sequence), Held { message, made, times });
+            return None;
+        }
+        self.deliver(message, made, times).await;
+        None
+    }
+
+    /// What the server says of a question: it may be over, or it is kept.
+    async fn hear(&mut self, status: StatusCode, message: &Message) -> Option<Trouble> {
+        let text = message.description.as_deref().unwrap_or_default().to_owned();
+        if status == StatusCode::IDLE_HEARTBEAT {
+            return None;
+        }
+        // The question is over; so many of it are not coming.
+        let left = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages")?.as_str().parse().ok());
+        self.asked = self.asked.saturating_sub(left.unwrap_or(ASKED));
+        if status == StatusCode::TIMEOUT || status == StatusCode::NOT_FOUND {
+            return None;
+        }
+        tracing::debug!(target: "catga::nats", durable = %self.spec.name, %status, text, "the server ended a question");
+        tokio::time::sleep(PAUSE).await;
+        let gone = status == StatusCode::NO_RESPONDERS || text.contains("Deleted");
+        gone.then_some(Trouble::Doubt)
+    }
+
+    async fn deliver(&mut self, message: Message, made: Made, times: u32) {
+        let Some(subject) = message.reply.clone() else { return };
+        let names = &self.streams.names;
+        let name = names.type_of("reliable", &message.subject).unwrap_or_default().to_owned();
+        let stream = names.stream(StreamKind::Events);
+        // A foreign message without an id has the same one in each delivery.
+        let id = MessageId::derived(&[b"stored", stream.as_bytes(), self.stream_made.as_bytes(), &made.sequence.to_le_bytes()]);
+        let arrived = Arrived { name: &name, headers: message.headers.as_ref(), payload: &message.payload, id };
+        let messages = wire::read(&arrived).map_err(|error| (message.payload.clone(), error));
+        let settle = self.settle(subject, made.sequence);
+        self.pass_on(Consumed::Delivery(Delivery::new(made.sequence, times, messages, settle))).await;
+    }
+
+    fn settle(&self, subject: Subject, sequence: u64) -> Arc<dyn Settle> {
+        Arc::new(SettleNats {
+            connection: self.connection.clone(),
+            subject,
+            settled: self.settled.0.clone(),
+            sequence,
+        })
+    }
+
+    /// There is room for what was asked for; the node that does not take it has ended.
+    async fn pass_on(&mut self, consumed: Consumed) {
+        // A node that is gone takes nothing: its deliveries are made again.
+        let _ = self.deliveries.send(consumed).await;
+    }
+
+    async fn hand_over_due(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self.held.first_entry() {
+            if entry.key().0 > now {
+                return;
+            }
+            let Held { message, made, times } = entry.remove();
+            self.deliver(message, made, times).await;
+        }
+    }
+
+    /// What waits here is not to be delivered to another member.
+    async fn renew(&mut self) {
+        for ((_, sequence), held) in &self.held {
+            if let Some(subject) = held.message.reply.clone() {
+                // A sign that is lost leads to another delivery.
+                let _ = self.settle(subject, *sequence).settle(Settlement::Progress).await;
+            }
+        }
+    }
+
+    /// Finds out whether the durable is there, and makes it anew behind what is done if it is not.
+    async fn recover(&mut self) {
+        self.asked = 0;
+        self.last_sign = Instant::now();
+        if !self.connection.is_connected() {
+            return tokio::time::sleep(PAUSE).await;
+        }
+        if let Err(error) = self.look().await {
+            tracing::warn!(target: "catga::nats", %error, durable = %self.spec.name, "the durable cannot be looked at");
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.last_sign = Instant::now();
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        if self.streams.durable(&self.spec.name).await?.is_some() {
+            return Ok(());
+        }
+        let stream = self.streams.ensure().await?;
+        let made = stream.created.to_string();
+        if made != self.stream_made {
+            tracing::error!(
+                target: "catga::nats", durable = %self.spec.name, stream = stream.config.name,
+                "the stream was deleted and made anew: what it held is lost"
+            );
+            self.stream_made = made;
+            self.progress.forget();
+            self.held.clear();
+            // It has been there only for as long as this durable was missing: all of it is new.
+            self.streams.ensure_durable(&self.spec, Some(1)).await?;
+            return Ok(());
+        }
+        let start = self.progress.start_again();
+        self.streams.ensure_durable(&self.spec, start).await?;
+        tracing::error!(
+            target: "catga::nats", durable = %self.spec.name, ?start,
+            "the durable was deleted on the server; it was made anew behind what is done here"
+        );
+        Ok(())
+    }
+
+    /// Gives back what waits here, and hands over what had arrived.
+    async fn end(mut self, mut subscriber: Subscriber) {
+        for ((due, sequence), held) in std::mem::take(&mut self.held) {
+            if let Some(subject) = held.message.reply {
+                let left = Settlement::GiveBack(due.saturating_duration_since(Instant::now()));
+                let _ = self.settle(subject, sequence).settle(left).await;
+            }
+        }
+        // A client that is dead has nothing left to give.
+        drop(subscriber.drain().await);
+        let rest = async {
+            while let Some(message) = subscriber.next().await {
+                if message.status.is_none_or(|status| status == StatusCode::OK) {
+                    let Some(made) = Made::of(&message) else { continue };
+                    let (times, _) = self.progress.take(made);
+                    self.deliver(message, made, times).await;
+                }
+            }
+        };
+        drop(tokio::time::timeout(LAST_ONES, rest).await);
+    }
+}
+
+async fn subscribe(connection: &Connection, inbox: &Subject) -> Result<Subscriber, Error> {
+    connection.client().subscribe(inbox.clone()).await.map_err(|error| {
+        Error::not_started(crate::error::ErrorKind::Transport, format!("subscribing failed: {error}")).with_source(error)
+    })
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a message carries that comes due later.
+pub(super) fn delayed(delay: Duration) -> async_nats::HeaderMap {
+    let mut headers = async_nats::HeaderMap::new();
+    if !delay.is_zero() {
+        headers.insert(DELAY, delay.as_millis().max(1).to_string());
+    }
+    headers
+}
+
+#[expect(unused, reason = "under construction")]
+fn unused(_: Bytes) {}

@@ -1,0 +1,3 @@
+//! The transport over NATS, on a real server.
+
+mod basics;
