@@ -1,8 +1,8 @@
-//! Three nodes in one process. They share the broker and nothing else.
+//! Three nodes in one process. They share the transport and nothing else.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use catga::{Mediator, Routing, transport::InProcess};
+use catga::{Mediator, Routing, transport::Transport};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
 /// How long the nodes may take to get to know each other; they need milliseconds.
 const MEETING: Duration = Duration::from_secs(5);
 
-pub struct Cluster {
-    broker: InProcess,
+pub struct Cluster<T> {
+    transport: T,
     routing: Routing,
     members: BTreeMap<String, Member>,
 }
@@ -26,15 +26,15 @@ struct Member {
     node: Option<Node>,
 }
 
-impl Cluster {
-    pub async fn start(ports: [u16; 3], routing: Routing, broker: InProcess) -> Result<Self, CannotStart> {
+impl<T: Transport + Clone> Cluster<T> {
+    pub async fn start(ports: [u16; 3], routing: Routing, transport: T) -> Result<Self, CannotStart> {
         let mut members = BTreeMap::new();
         for (number, port) in (1..).zip(ports) {
             let id = format!("node{number}");
-            let node = Node::start(&id, port, routing, broker.clone()).await?;
+            let node = Node::start(&id, port, routing, transport.clone()).await?;
             members.insert(id, Member { port: node.port, node: Some(node) });
         }
-        let cluster = Self { broker, routing, members };
+        let cluster = Self { transport, routing, members };
         cluster.meet().await;
         Ok(cluster)
     }
@@ -68,12 +68,12 @@ impl Cluster {
 
     /// Starts a node again under its id: it gets what it missed.
     pub async fn start_again(&mut self, id: &str) -> Result<(), String> {
-        let (broker, routing) = (self.broker.clone(), self.routing);
+        let (transport, routing) = (self.transport.clone(), self.routing);
         let member = self.member(id)?;
         if member.node.is_some() {
             return Err(format!("{id} runs already"));
         }
-        let node = Node::start(id, member.port, routing, broker).await.map_err(|error| error.to_string())?;
+        let node = Node::start(id, member.port, routing, transport).await.map_err(|error| error.to_string())?;
         member.node = Some(node);
         self.meet().await;
         Ok(())

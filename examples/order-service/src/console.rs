@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use catga::transport::Transport;
 use tokio::sync::mpsc;
 
 use crate::{cluster::Cluster, say, signals::AskedToEnd};
@@ -16,7 +17,10 @@ const LINES: usize = 16;
 const FOREGROUND: Duration = Duration::from_millis(500);
 
 /// Obeys the console until `quit` or a signal, then stops the nodes gently.
-pub async fn run(mut cluster: Cluster, mut asked_to_end: AskedToEnd) -> Result<(), catga::Error> {
+pub async fn run(
+    mut cluster: Cluster<impl Transport + Clone>,
+    mut asked_to_end: AskedToEnd,
+) -> Result<(), catga::Error> {
     say::line(format_args!("{}", welcome(&cluster)));
     let mut lines = typed_lines();
     loop {
@@ -74,7 +78,7 @@ fn in_background() -> bool {
     false
 }
 
-fn welcome(cluster: &Cluster) -> String {
+fn welcome(cluster: &Cluster<impl Transport + Clone>) -> String {
     let ports: Vec<_> = cluster.ports().collect();
     let [first, second, third] = ports[..] else { return String::new() };
     format!(

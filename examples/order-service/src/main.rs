@@ -22,12 +22,15 @@ mod signals;
 
 use std::process::ExitCode;
 
-use catga::transport::InProcess;
+use catga::{
+    Routing,
+    transport::{InProcess, Nats, Transport},
+};
 
 use crate::{
     cluster::Cluster,
     node::Node,
-    settings::{Settings, What},
+    settings::{Nodes, Settings, What},
     signals::AskedToEnd,
 };
 
@@ -44,23 +47,35 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(wrong) => return fail(WRONG_USE, format_args!("{wrong}; see `order-service --help`")),
     };
+    let nodes = match settings.what {
+        What::Help => {
+            say::line(format_args!("{}", settings::HELP.trim_end()));
+            return ExitCode::SUCCESS;
+        }
+        What::Run(nodes) => nodes,
+    };
     // Before anything can be seen of the service: whoever sees it may ask it to end.
     let asked_to_end = match signals::listen() {
         Ok(asked_to_end) => asked_to_end,
         Err(error) => return fail(1, format_args!("signals cannot be received: {error}")),
     };
-    // The nodes of a broker are one cluster. With another transport they would be so across processes.
-    let broker = InProcess::new();
-    let ended = match settings.what {
-        What::Help => {
-            say::line(format_args!("{}", settings::HELP.trim_end()));
-            return ExitCode::SUCCESS;
-        }
-        What::OneNode { id, port } => match Node::start(&id, port, settings.routing, broker).await {
+    // Nodes that share a transport are one cluster: a broker in this process, or a server for many.
+    match settings.nats {
+        None => run(nodes, settings.routing, InProcess::new(), asked_to_end).await,
+        Some(url) => match Nats::connect(url).await {
+            Ok(nats) => run(nodes, settings.routing, nats, asked_to_end).await,
+            Err(error) => fail(1, format_args!("{error}")),
+        },
+    }
+}
+
+async fn run(nodes: Nodes, routing: Routing, transport: impl Transport + Clone, asked_to_end: AskedToEnd) -> ExitCode {
+    let ended = match nodes {
+        Nodes::One { id, port } => match Node::start(&id, port, routing, transport).await {
             Ok(node) => run_one(node, asked_to_end).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
-        What::ThreeNodes { ports } => match Cluster::start(ports, settings.routing, broker).await {
+        Nodes::Three { ports } => match Cluster::start(ports, routing, transport).await {
             Ok(cluster) => console::run(cluster, asked_to_end).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },

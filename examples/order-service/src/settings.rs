@@ -16,6 +16,8 @@ An order service on catga.
 Environment:
   NODE_ID, NODE_PORT   one node, as with the arguments
   PORT_BASE            the first of the three ports (5001); 0 takes any that are free
+  NATS_URL             a NATS server, such as nats://localhost:4222: nodes of several processes are one cluster;
+                       without, one node is alone, and three share a broker in their process
   ROUTING              local-first (default) or round-robin
   RUST_LOG             what the framework logs on stderr (warn); `catga=info` shows the handlers
 ";
@@ -24,14 +26,21 @@ const DEFAULT_BASE: u16 = 5001;
 
 pub struct Settings {
     pub what: What,
+    /// The NATS server between the nodes; none is a broker in this process.
+    pub nats: Option<String>,
     pub routing: Routing,
 }
 
 /// What is to be done.
 pub enum What {
     Help,
-    OneNode { id: String, port: u16 },
-    ThreeNodes { ports: [u16; 3] },
+    Run(Nodes),
+}
+
+/// The nodes that this process is to run.
+pub enum Nodes {
+    One { id: String, port: u16 },
+    Three { ports: [u16; 3] },
 }
 
 impl Settings {
@@ -49,12 +58,12 @@ impl Settings {
                 return Err(format!("there is no option `{option}`"));
             }
             [] => match (variable("NODE_ID")?, variable("NODE_PORT")?) {
-                (Some(id), Some(port)) => What::OneNode { id: node(&id)?, port: read("NODE_PORT", &port)? },
+                (Some(id), Some(port)) => What::Run(Nodes::One { id: node(&id)?, port: read("NODE_PORT", &port)? }),
                 (Some(_), None) => return Err("NODE_ID is set, and NODE_PORT is missing".to_owned()),
                 (None, Some(_)) => return Err("NODE_PORT is set, and NODE_ID is missing".to_owned()),
-                (None, None) => What::ThreeNodes { ports: three_ports()? },
+                (None, None) => What::Run(Nodes::Three { ports: three_ports()? }),
             },
-            [id, port] => What::OneNode { id: node(id)?, port: read("the port", port)? },
+            [id, port] => What::Run(Nodes::One { id: node(id)?, port: read("the port", port)? }),
             [_] => return Err("a node needs a port, such as `node1 5001`".to_owned()),
             _ => return Err("there are too many arguments: a node and its port are all".to_owned()),
         };
@@ -63,7 +72,7 @@ impl Settings {
             Some("round-robin") => Routing::RoundRobin,
             Some(other) => return Err(format!("ROUTING must be `local-first` or `round-robin`, not `{other}`")),
         };
-        Ok(Self { what, routing })
+        Ok(Self { what, nats: variable("NATS_URL")?, routing })
     }
 }
 

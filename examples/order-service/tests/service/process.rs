@@ -151,7 +151,9 @@ fn help_tells_every_argument_and_variable() {
         let output = command(&[option]).output().unwrap();
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
         let help = String::from_utf8(output.stdout).unwrap();
-        for word in ["<NODE> <PORT>", "NODE_ID", "NODE_PORT", "PORT_BASE", "ROUTING", "round-robin", "RUST_LOG"] {
+        for word in
+            ["<NODE> <PORT>", "NODE_ID", "NODE_PORT", "PORT_BASE", "NATS_URL", "ROUTING", "round-robin", "RUST_LOG"]
+        {
             assert!(help.contains(word), "{word}");
         }
     }
