@@ -269,5 +269,9 @@ mod tests {
         }
     }
 }
-pub(crate) fn encode_dead(_: &crate::dead_letter::DeadLetter) -> Result<Bytes, Error> { Err(Error::configuration("not yet")) }
-pub(crate) fn decode_dead(_: &Bytes) -> Result<crate::dead_letter::DeadLetter, Error> { Err(Error::configuration("not yet")) }
+pub(crate) fn encode_dead(_: &crate::dead_letter::DeadLetter) -> Result<Bytes, Error> {
+    Err(Error::configuration("not yet"))
+}
+pub(crate) fn decode_dead(_: &Bytes) -> Result<crate::dead_letter::DeadLetter, Error> {
+    Err(Error::configuration("not yet"))
+}

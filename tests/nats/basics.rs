@@ -92,7 +92,11 @@ async fn a_whole_application_works() {
     for id in ["node1", "node2", "node3"] {
         let builder = node("basics", id, &log).await;
         let builder = builder.handler(note_seen).handler(note_shipped).handler(mail_shipped);
-        nodes.push(if id == "node1" { builder.build().await.unwrap() } else { builder.handler(place).build().await.unwrap() });
+        nodes.push(if id == "node1" {
+            builder.build().await.unwrap()
+        } else {
+            builder.handler(place).build().await.unwrap()
+        });
     }
     for order in 0..100 {
         let answer = nodes[0].send(Place { order }).await.unwrap();

@@ -1,6 +1,9 @@
-//! Plays three scenarios on three nodes, and shows the outcome of each as a check that can fail.
+//! Plays scenarios on three nodes, and shows the outcome of each as a check that can fail.
 
 mod checks;
+mod load;
+
+pub(crate) mod nats;
 
 use std::{
     collections::BTreeSet,

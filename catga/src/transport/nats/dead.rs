@@ -98,7 +98,10 @@ impl DeadLetters {
             Err(failed) => return Err(failed.into_error(&what)),
         };
         let payload = STANDARD.decode(&found.message.data).map_err(|error| {
-            Error::not_started(ErrorKind::Codec, format!("message {} of the stream cannot be read: {error}", found.message.seq))
+            Error::not_started(
+                ErrorKind::Codec,
+                format!("message {} of the stream cannot be read: {error}", found.message.seq),
+            )
         })?;
         Ok(Some(Kept { sequence: found.message.seq, payload: payload.into() }))
     }

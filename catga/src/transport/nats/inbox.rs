@@ -203,11 +203,7 @@ pub(super) async fn send_replies(
 }
 
 /// Requests from foreign callers, to any node.
-pub(super) async fn serve_foreign(
-    post: Post,
-    mut subscriptions: Subscriptions,
-    closing: CancellationToken,
-) {
+pub(super) async fn serve_foreign(post: Post, mut subscriptions: Subscriptions, closing: CancellationToken) {
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
         match foreign::request(&post.names, &message) {
             Ok(envelope) => post.take(envelope).await,
@@ -225,7 +221,8 @@ pub(super) async fn take_events(
 ) {
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
         let Some(name) = names.type_of("event", &message.subject) else { continue };
-        let arrived = Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
+        let arrived =
+            Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
         match wire::read(&arrived) {
             Ok(envelopes) => {
                 for envelope in envelopes {

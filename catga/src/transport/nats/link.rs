@@ -97,7 +97,12 @@ impl NatsLink {
                 Some(sequence) => *sequence,
                 None => match self.letters.find(id).await? {
                     Some((sequence, _)) => sequence,
-                    None => return Err(Error::not_started(ErrorKind::NotFound, format!("there is no dead letter `{id}` to go on behind"))),
+                    None => {
+                        return Err(Error::not_started(
+                            ErrorKind::NotFound,
+                            format!("there is no dead letter `{id}` to go on behind"),
+                        ));
+                    }
                 },
             },
         };

@@ -80,7 +80,8 @@ impl Nats {
         let this = Self { settings: Arc::new(Settings::of_url(url.as_ref())?), bounds: Bounds::default() };
         let closing = CancellationToken::new();
         let _closed = closing.clone().drop_guard();
-        let connection = Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
+        let connection =
+            Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
         check_server(&connection.client().server_info())?;
         Ok(this)
     }
@@ -167,9 +168,12 @@ async fn round_trip(connection: &Connection) -> Result<(), Error> {
     match asked {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
-            Err(Error::not_started(ErrorKind::Transport, format!("the server gives no information: {error}")).with_source(error))
+            Err(Error::not_started(ErrorKind::Transport, format!("the server gives no information: {error}"))
+                .with_source(error))
         }
-        Err(_) => Err(Error::not_started(ErrorKind::TimedOut, format!("the server did not answer within {ROUND_TRIP:?}"))),
+        Err(_) => {
+            Err(Error::not_started(ErrorKind::TimedOut, format!("the server did not answer within {ROUND_TRIP:?}")))
+        }
     }
 }
 

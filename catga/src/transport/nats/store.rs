@@ -83,7 +83,8 @@ impl Store {
         let mut pause = PAUSE.0;
         let mut doubt = false;
         loop {
-            let asked = self.mux.ask(parcel.subject.clone(), Some(headers.clone()), parcel.payload.clone(), CONFIRMATION);
+            let asked =
+                self.mux.ask(parcel.subject.clone(), Some(headers.clone()), parcel.payload.clone(), CONFIRMATION);
             let error = match asked.await {
                 Ok(message) => match serde_json::from_slice::<Answer>(&message.payload) {
                     Ok(Answer { error: None, stream, seq }) if *stream == *self.stream => return Ok(seq),
@@ -108,7 +109,10 @@ impl Store {
                     }
                     Err(error) => {
                         doubt = true;
-                        Error::unknown(ErrorKind::Transport, format!("the server's confirmation cannot be read: {error}"))
+                        Error::unknown(
+                            ErrorKind::Transport,
+                            format!("the server's confirmation cannot be read: {error}"),
+                        )
                     }
                 },
                 Err(error) => {

@@ -12,10 +12,7 @@ use super::{
     api::{Api, Failed, Refusal},
     names::{Names, StreamKind, token},
 };
-use crate::{
-    error::Error,
-    transport::Durable,
-};
+use crate::{error::Error, transport::Durable};
 
 /// Where a stream or consumer says which layout it has; only a node with a newer one changes it.
 const LAYOUT: &str = "catga.layout";
