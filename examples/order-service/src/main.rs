@@ -71,11 +71,11 @@ async fn main() -> ExitCode {
 
 async fn run(nodes: Nodes, routing: Routing, transport: impl Transport + Clone, asked_to_end: AskedToEnd) -> ExitCode {
     let ended = match nodes {
-        Nodes::One { id, port } => match Node::start(&id, port, routing, transport).await {
+        Nodes::One { id, address } => match Node::start(&id, address, routing, transport).await {
             Ok(node) => run_one(node, asked_to_end).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
-        Nodes::Three { ports } => match Cluster::start(ports, routing, transport).await {
+        Nodes::Three { addresses } => match Cluster::start(addresses, routing, transport).await {
             Ok(cluster) => console::run(cluster, asked_to_end).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
