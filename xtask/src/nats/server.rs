@@ -194,7 +194,7 @@ impl Server {
     ///
     /// If it does not run.
     pub fn pause(&mut self) -> Result {
-        self.signal("STOP")
+        self.process()?.pause()
     }
 
     /// Lets it go on after [`pause`](Self::pause).
@@ -203,11 +203,11 @@ impl Server {
     ///
     /// If it does not run.
     pub fn resume(&mut self) -> Result {
-        self.signal("CONT")
+        self.process()?.resume()
     }
 
-    fn signal(&mut self, name: &str) -> Result {
+    fn process(&mut self) -> Result<&mut Process> {
         let port = self.port();
-        self.process.as_mut().ok_or(format!("the server on port {port} does not run"))?.signal(name)
+        self.process.as_mut().ok_or(format!("the server on port {port} does not run"))
     }
 }
