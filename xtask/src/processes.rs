@@ -74,9 +74,9 @@ impl Processes {
         Ok(well)
     }
 
-    /// Sends a signal to a node.
-    pub(crate) fn signal(&mut self, node: usize, name: &str) -> Result {
-        self.running[node].as_mut().ok_or(format!("{} does not run", NODES[node]))?.signal(name)
+    /// The process of a node, to be paused and resumed.
+    pub(crate) fn process(&mut self, node: usize) -> Result<&mut Process> {
+        self.running[node].as_mut().ok_or(format!("{} does not run", NODES[node]))
     }
 }
 

@@ -114,7 +114,7 @@ fn kill_server(server: &mut Server, nodes: &mut Processes, checks: &mut Checks) 
 fn pause(nodes: &mut Processes, checks: &mut Checks) -> Result {
     let load = Load::start(nodes, &[0]);
     works(nodes, 2)?;
-    nodes.signal(2, "STOP")?;
+    nodes.process(2)?.pause()?;
     let answered = load.goes_on(nodes, UNDER_LOAD);
     let ordered = load.stop()?;
     let orders = place(nodes.port(0), ORDERS)?;
@@ -130,7 +130,7 @@ fn pause(nodes: &mut Processes, checks: &mut Checks) -> Result {
     let ids: Vec<_> = orders.into_iter().map(|order| order.id).collect();
     nodes.lines().take();
     checks.check(nodes.lines().known("node3", 1, &ids) == 0, "node3 has QoS 1 of none of them");
-    nodes.signal(2, "CONT")?;
+    nodes.process(2)?.resume()?;
     let (three, after) = until_online(nodes.port(0), 3);
     checks.check(three, format!("node3 goes on: /health on node1 counts 3 nodes, after {after:.1?}"));
     everywhere(nodes, checks, &ids);
