@@ -59,7 +59,7 @@
 //! | feature | brings | default |
 //! |---|---|---|
 //! | `macros` | the derives and `#[handler]` | yes |
-//! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` | no |
+//! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health`, `/ready` | no |
 //! | `testing` | `catga::testing`: several nodes in virtual time, a record of what they did, faults | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

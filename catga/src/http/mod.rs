@@ -1,4 +1,4 @@
-//! The HTTP door, for axum: errors as JSON problems, JSON bodies, `Idempotency-Key` and `/health`.
+//! The HTTP door, for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` and `/ready`.
 //!
 //! ```
 //! use axum::{Router, extract::State, http::StatusCode, routing::post};
@@ -22,7 +22,7 @@
 //!
 //! fn routes(mediator: Mediator) -> Router {
 //!     let routes = Router::new().route("/orders", post(place)).with_state(mediator.clone());
-//!     http::problems(routes.merge(http::health(mediator)))
+//!     http::problems(routes.merge(http::health(mediator.clone())).merge(http::ready(mediator)))
 //! }
 //! # fn main() {}
 //! ```
@@ -35,6 +35,7 @@ mod idempotency_key;
 mod json;
 mod problem;
 mod problems;
+mod ready;
 
 pub use self::{
     health::{Health, health},
@@ -42,4 +43,5 @@ pub use self::{
     json::{BODY_TIMEOUT, Json, MAX_BODY},
     problem::Problem,
     problems::problems,
+    ready::ready,
 };

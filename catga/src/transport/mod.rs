@@ -245,6 +245,11 @@ pub trait Link: Send + Sync + 'static {
     /// How many messages wait, delivered or not.
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>>;
 
+    /// Why the node can neither send nor receive now, such as a lost connection; by default it always can.
+    fn health(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Leaves the application: nothing more is received. `for_good` also gives up the node's own durables.
     /// Returns when everything that was sent before has been handed over.
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>>;
