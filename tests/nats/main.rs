@@ -2,4 +2,6 @@
 
 mod basics;
 mod faults;
+mod options;
+mod security;
 mod support;

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::options::Settings;
+use super::settings::Settings;
 use crate::error::{Error, ErrorKind};
 
 /// How long a message may wait for room in the client's queue.

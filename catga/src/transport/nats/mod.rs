@@ -1,11 +1,15 @@
 //! The transport over [NATS](https://docs.nats.io): core messages for requests and events of QoS 0, JetStream for reliable
 //! events.
 
+mod address;
 mod api;
+mod bounds;
 mod clock;
 mod connection;
 mod consumer;
+mod credentials;
 mod dead;
+mod environment;
 mod foreign;
 mod inbox;
 mod link;
@@ -14,6 +18,7 @@ mod names;
 mod options;
 mod puller;
 mod reaper;
+mod settings;
 mod store;
 mod streams;
 mod wire;
@@ -30,8 +35,10 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::options::NatsBuilder;
 use self::{
     api::Api,
+    bounds::Bounds,
     clock::Clock,
     connection::Connection,
     dead::DeadLetters,
@@ -39,11 +46,11 @@ use self::{
     link::{Connections, NatsLink},
     mux::Mux,
     names::{Names, StreamKind},
-    options::Settings,
     puller::Puller,
     reaper::Reaper,
+    settings::Settings,
     store::Store,
-    streams::{Bounds, Streams, stream_name},
+    streams::{Streams, stream_name},
 };
 use super::{Capabilities, Consumer, Inbox, Joined, Registration, Transport};
 use crate::error::{Error, ErrorKind};
@@ -72,19 +79,35 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Connects to a server, and checks that it can be used.
+    /// Connects to a server, and checks that it can be used: [`builder`](Self::builder) with this
+    /// [`server`](NatsBuilder::server) and nothing else.
     ///
     /// # Errors
     ///
-    /// `Transport` with the address when there is no server within 8 seconds; `Configuration` when it refuses the
-    /// credentials, is older than 2.10 or has no JetStream.
+    /// As [`NatsBuilder::connect`].
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
-        let this = Self { settings: Arc::new(Settings::of_url(url.as_ref())?), bounds: Bounds::default() };
-        let closing = CancellationToken::new();
-        let _closed = closing.clone().drop_guard();
-        let connection =
-            Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
-        check_server(&connection.client().server_info())?;
+        Self::builder().server(url.as_ref()).connect().await
+    }
+
+    /// Connects as the environment says, under the names that the `nats` command uses: see [`NatsBuilder::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsBuilder::from_env`] and [`NatsBuilder::connect`].
+    pub async fn from_env() -> Result<Self, Error> {
+        NatsBuilder::from_env()?.connect().await
+    }
+
+    /// Starts to describe a connection.
+    pub fn builder() -> NatsBuilder {
+        NatsBuilder::default()
+    }
+
+    async fn open(settings: Settings, bounds: Bounds) -> Result<Self, Error> {
+        let this = Self { settings: Arc::new(settings), bounds };
+        // Without a connection that stays: the nodes have theirs.
+        let client = this.settings.connect(&this.settings.name, "_INBOX", |_| {}).await?;
+        check_server(&client.server_info())?;
         Ok(this)
     }
 
@@ -93,8 +116,8 @@ impl Nats {
         let closing = CancellationToken::new();
         let guard = closing.clone().drop_guard();
         let open = |role: &str| {
-            let name = format!("catga/{}/{}/{role}", node.app, node.node);
-            Connection::open(self.settings.clone(), name, names.inbox(), closing.clone())
+            let name = format!("{}/{}/{}/{role}", self.settings.name, node.app, node.node);
+            Connection::open(self.settings.clone(), name, self.settings.inbox(&names), closing.clone())
         };
         let (control, events, store, work) =
             tokio::try_join!(open("control"), open("events"), open("store"), open("work"))?;
@@ -107,6 +130,7 @@ impl Nats {
         let clustered = server.cluster.is_some();
         let streams = Streams { api: api.clone(), names: names.clone(), bounds: self.bounds.clone(), clustered };
         streams.ensure().await?;
+        streams.fit().await?;
 
         let (senders, inbox) = Inbox::new(node.queue);
         let (sent, frames) = mpsc::channel(1_024);
