@@ -65,6 +65,10 @@ impl Streams {
 
     /// Applies the bounds that were set to streams that are there.
     pub(super) async fn fit(&self) -> Result<(), Error> {
+        if let Some(replicas) = self.bounds.replicas.filter(|replicas| *replicas > 1 && !self.clustered) {
+            // Servers before 2.15 take it, and keep one.
+            return Err(Error::configuration(format!("{replicas} replicas need a cluster, and the server is in none")));
+        }
         for kind in StreamKind::ALL {
             let info = self.info(kind).await.map_err(|failed| failed.into_error("STREAM.INFO"))?;
             let changes = self.bounds.changes(kind, &info.config);
