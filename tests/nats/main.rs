@@ -3,5 +3,7 @@
 mod basics;
 mod faults;
 mod options;
+mod permissions;
+mod readiness;
 mod security;
 mod support;

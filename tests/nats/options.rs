@@ -50,6 +50,8 @@ async fn connections_have_the_name_and_the_inbox_that_were_asked_for() {
     let server = server();
     let builder = Nats::builder().server(server.url()).name("billing").inbox_prefix("_INBOX_billing.x");
     let nats = builder.connect().await.unwrap();
+    let subscribe = nats.permissions("catga").subscribe().to_vec();
+    assert!(subscribe.contains(&"_INBOX_billing.x.>".to_owned()) && !subscribe.contains(&"catga.inbox.>".to_owned()));
     let mediator = Mediator::builder().transport(nats).node("node1").discover(false).build().await.unwrap();
     let connections = server.monitor("/connz?subs=1").unwrap().body;
     for role in ["control", "events", "store", "work"] {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 pub use self::in_process::InProcess;
 #[cfg(feature = "nats")]
-pub use self::nats::{Nats, NatsBuilder};
+pub use self::nats::{Nats, NatsBuilder, Permissions};
 pub use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, Reply, RequestPart, RetryPart},

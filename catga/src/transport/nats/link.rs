@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection::Connection,
     dead::DeadLetters,
+    health::Health,
     inbox::{Sent, nobody, send_replies},
     names::Names,
     puller::delayed,
@@ -41,7 +42,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 const PLACES: usize = 10_000;
 
 /// The connections of a node, by what would delay what.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connections {
     /// Requests, replies, probes, announcements and calls of the API.
     pub(super) control: Arc<Connection>,
@@ -60,6 +61,7 @@ impl Connections {
 }
 
 pub(super) struct NatsLink {
+    pub(super) health: Arc<Health>,
     pub(super) names: Names,
     pub(super) node: Arc<str>,
     pub(super) connections: Connections,
@@ -232,6 +234,10 @@ impl Link for NatsLink {
             Ok(Backlog { here, ..Backlog::default() })
         }
         .boxed()
+    }
+
+    fn health(&self) -> Result<(), Error> {
+        self.health.now()
     }
 
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {

@@ -11,11 +11,13 @@ mod credentials;
 mod dead;
 mod environment;
 mod foreign;
+mod health;
 mod inbox;
 mod link;
 mod mux;
 mod names;
 mod options;
+mod permissions;
 mod puller;
 mod reaper;
 mod settings;
@@ -35,23 +37,25 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::options::NatsBuilder;
 use self::{
     api::Api,
     bounds::Bounds,
     clock::Clock,
     connection::Connection,
     dead::DeadLetters,
+    health::Health,
     inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
     link::{Connections, NatsLink},
     mux::Mux,
     names::{Names, StreamKind},
+    permissions::{INFO, check},
     puller::Puller,
     reaper::Reaper,
     settings::Settings,
     store::Store,
     streams::{Streams, stream_name},
 };
+pub use self::{options::NatsBuilder, permissions::Permissions};
 use super::{Capabilities, Consumer, Inbox, Joined, Registration, Transport};
 use crate::error::{Error, ErrorKind};
 
@@ -103,6 +107,23 @@ impl Nats {
         NatsBuilder::default()
     }
 
+    /// The least that the server must permit to the nodes of an application. A node tries all of it when it starts, and
+    /// names what is missing.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), catga::Error> {
+    /// let nats = catga::transport::Nats::connect("nats://localhost").await?;
+    /// // For the configuration of the server.
+    /// println!("{}", nats.permissions("orders"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn permissions(&self, app: &str) -> Permissions {
+        let names = Names::new(app);
+        Permissions::new(&names, &self.settings.inbox(&names))
+    }
+
     async fn open(settings: Settings, bounds: Bounds) -> Result<Self, Error> {
         let this = Self { settings: Arc::new(settings), bounds };
         // Without a connection that stays: the nodes have theirs.
@@ -115,6 +136,7 @@ impl Nats {
         let names = Names::new(&node.app);
         let closing = CancellationToken::new();
         let guard = closing.clone().drop_guard();
+        check(&self.settings, &names, &node).await?;
         let open = |role: &str| {
             let name = format!("{}/{}/{}/{role}", self.settings.name, node.app, node.node);
             Connection::open(self.settings.clone(), name, self.settings.inbox(&names), closing.clone())
@@ -172,7 +194,16 @@ impl Nats {
             node: node.node.clone(),
         };
         tokio::spawn(reaper.run(closing.clone()));
+        let health = Arc::new(Health {
+            settings: self.settings.clone(),
+            permissions: Permissions::new(&names, &self.settings.inbox(&names)),
+            connections: connections.clone(),
+        });
+        let (watch, again) = (health.clone(), node.clone());
+        let watch = async move |names| watch.watch(names, again).await;
+        tokio::spawn(closing.clone().run_until_cancelled_owned(watch(names.clone())));
         let link = NatsLink {
+            health,
             node: node.node.clone(),
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
@@ -196,10 +227,7 @@ fn alone(subject: async_nats::Subject) -> Wanted {
 
 /// An answer of the server shows that it has read everything that was sent before over the same connection.
 async fn round_trip(connection: &Connection) -> Result<(), Error> {
-    let asked = tokio::time::timeout(ROUND_TRIP, connection.client().request("$JS.API.INFO", "".into())).await;
-    if let Some(text) = connection.refused() {
-        return Err(Error::configuration(format!("the server refuses something that this node needs: {text}")));
-    }
+    let asked = tokio::time::timeout(ROUND_TRIP, connection.client().request(INFO, "".into())).await;
     match asked {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
