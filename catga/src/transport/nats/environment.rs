@@ -6,7 +6,7 @@ use super::{NatsBuilder, credentials::is_seed};
 use crate::error::Error;
 
 impl NatsBuilder {
-    /// Options from these variables of the environment; what is not set is left out:
+    /// Options from these variables of the environment; what is not set is left out, and each can be added to:
     ///
     /// | variable | what it holds |
     /// |---|---|

@@ -298,6 +298,7 @@ mod tests {
         let both = finish(NatsBuilder::default().server("nats://u:p@a,nats://u:p@b")).unwrap();
         assert_eq!(both.address(), "a:4222, b:4222");
         assert!(both.credentials.is_some());
+        assert_eq!(finish(NatsBuilder::default().server("u:p@[::1]:1")).unwrap().address(), "[::1]:1");
         assert!(finish(NatsBuilder::default().server("u:p@a").user("u", "p")).is_ok());
         for contradiction in [
             NatsBuilder::default().server("u:p@a").user("u", "other"),

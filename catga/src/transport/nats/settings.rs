@@ -38,7 +38,10 @@ pub(super) struct Tls {
 impl Settings {
     /// The servers, for people: without credentials.
     pub(super) fn address(&self) -> String {
-        let shown = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
+        let shown = self.servers.iter().map(|server| match server.host() {
+            host if host.contains(':') => format!("[{host}]:{}", server.port()),
+            host => format!("{host}:{}", server.port()),
+        });
         shown.collect::<Vec<_>>().join(", ")
     }
 
