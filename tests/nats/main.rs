@@ -2,6 +2,7 @@
 
 mod basics;
 mod faults;
+mod foreign;
 mod options;
 mod permissions;
 mod readiness;

@@ -16,7 +16,7 @@ use crate::{
 
 /// Serves `GET /ready`: 200 while the node [can take work](Mediator::ready), 503 with a [`Problem`] that says why not.
 ///
-/// Its `code` is `shutting_down`, `not_connected` or `not_permitted`. Addresses and subjects are not shown, only logged.
+/// Its `code` is `shutting_down`, `replaced`, `not_connected` or `not_permitted`. Addresses and subjects are not shown, only logged.
 ///
 /// ```
 /// # use catga::{Mediator, http};
@@ -34,6 +34,7 @@ fn answer(ready: Result<(), Error>) -> Response {
     let Err(error) = ready else { return (fresh, axum::Json(json!({ "ready": true }))).into_response() };
     let (code, detail) = match error.kind() {
         ErrorKind::ShuttingDown => ("shutting_down", "this node is shutting down"),
+        ErrorKind::Replaced => ("replaced", "another node has taken the id of this one"),
         ErrorKind::Configuration => ("not_permitted", "the server refuses something that this node needs"),
         _ => ("not_connected", "this node has no connection to the others"),
     };

@@ -5,13 +5,20 @@ mod address;
 mod api;
 mod bounds;
 mod clock;
+pub(crate) mod cloud_event;
 mod connection;
 mod consumer;
 mod credentials;
 mod dead;
+#[cfg(test)]
+mod document;
 mod environment;
 mod foreign;
+#[cfg(test)]
+mod fuzz;
+mod headers;
 mod health;
+mod idle;
 mod inbox;
 mod link;
 mod mux;
@@ -23,7 +30,7 @@ mod reaper;
 mod settings;
 mod store;
 mod streams;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fmt,
@@ -44,6 +51,7 @@ use self::{
     connection::Connection,
     dead::DeadLetters,
     health::Health,
+    idle::Idle,
     inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
     link::{Connections, NatsLink},
     mux::Mux,
@@ -172,7 +180,7 @@ impl Nats {
         tokio::spawn(post().run(own, frames, closing.clone()));
         tokio::spawn(serve_foreign(post(), foreign, closing.clone()));
         tokio::spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
-        tokio::spawn(take_events(names.clone(), events, senders.events.clone(), closing.clone()));
+        tokio::spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
 
         let clock = Clock::new();
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::with_capacity(node.durables.len());
@@ -214,6 +222,7 @@ impl Nats {
             durables: node.durables,
             sent,
             frames: AtomicU64::new(0),
+            idle: Idle::new(),
             places: ArcSwap::default(),
             closing: DropGuard::disarm(guard),
         };
