@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use catga::Signals;
+use catga::{Signals, transport::Transport};
 use tokio::sync::mpsc;
 
 use crate::{cluster::Cluster, end_at_once_when_asked_again, say};
@@ -17,7 +17,7 @@ const LINES: usize = 16;
 const FOREGROUND: Duration = Duration::from_millis(500);
 
 /// Obeys the console until `quit` or a signal, then stops the nodes gently.
-pub async fn run(mut cluster: Cluster, mut signals: Signals) -> Result<(), catga::Error> {
+pub async fn run(mut cluster: Cluster<impl Transport + Clone>, mut signals: Signals) -> Result<(), catga::Error> {
     say::line(format_args!("{}", welcome(&cluster)));
     let mut lines = typed_lines();
     loop {
@@ -76,7 +76,7 @@ fn in_background() -> bool {
     false
 }
 
-fn welcome(cluster: &Cluster) -> String {
+fn welcome(cluster: &Cluster<impl Transport + Clone>) -> String {
     let ports: Vec<_> = cluster.ports().collect();
     let [first, second, third] = ports[..] else { return String::new() };
     format!(

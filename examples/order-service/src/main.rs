@@ -21,12 +21,15 @@ mod settings;
 
 use std::process::ExitCode;
 
-use catga::{Signals, transport::InProcess};
+use catga::{
+    Routing, Signals,
+    transport::{InProcess, Nats, Transport},
+};
 
 use crate::{
     cluster::Cluster,
     node::Node,
-    settings::{Settings, What},
+    settings::{Nodes, Settings, What},
 };
 
 /// What a wrong argument and a port in use end with, as with most programs.
@@ -42,23 +45,35 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(wrong) => return fail(WRONG_USE, format_args!("{wrong}; see `order-service --help`")),
     };
+    let nodes = match settings.what {
+        What::Help => {
+            say::line(format_args!("{}", settings::HELP.trim_end()));
+            return ExitCode::SUCCESS;
+        }
+        What::Run(nodes) => nodes,
+    };
     // Before anything can be seen of the service: whoever sees it may ask it to end.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(1, format_args!("{error}")),
     };
-    // The nodes of a broker are one cluster. With another transport they would be so across processes.
-    let broker = InProcess::new();
-    let ended = match settings.what {
-        What::Help => {
-            say::line(format_args!("{}", settings::HELP.trim_end()));
-            return ExitCode::SUCCESS;
-        }
-        What::OneNode { id, port } => match Node::start(&id, port, settings.routing, broker).await {
+    // Nodes that share a transport are one cluster: a broker in this process, or a server for many.
+    match settings.nats {
+        None => run(nodes, settings.routing, InProcess::new(), signals).await,
+        Some(url) => match Nats::connect(url).await {
+            Ok(nats) => run(nodes, settings.routing, nats, signals).await,
+            Err(error) => fail(1, format_args!("{error}")),
+        },
+    }
+}
+
+async fn run(nodes: Nodes, routing: Routing, transport: impl Transport + Clone, signals: Signals) -> ExitCode {
+    let ended = match nodes {
+        Nodes::One { id, address } => match Node::start(&id, address, routing, transport).await {
             Ok(node) => run_one(node, signals).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
-        What::ThreeNodes { ports } => match Cluster::start(ports, settings.routing, broker).await {
+        Nodes::Three { addresses } => match Cluster::start(addresses, routing, transport).await {
             Ok(cluster) => console::run(cluster, signals).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },

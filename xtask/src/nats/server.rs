@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    config::{Directory, Ports, unique},
+    config::{Directory, Ports},
     install::find,
 };
-use crate::{http, process::Process, shell::Result};
+use crate::{http, ports::unique, process::Process, shell::Result};
 
 /// How long a server may take to start or to stop; it needs milliseconds, and on a busy machine things take their time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -207,7 +207,7 @@ impl Server {
     ///
     /// If it does not run.
     pub fn pause(&mut self) -> Result {
-        self.signal("STOP")
+        self.process()?.pause()
     }
 
     /// Lets it go on after [`pause`](Self::pause).
@@ -216,7 +216,7 @@ impl Server {
     ///
     /// If it does not run.
     pub fn resume(&mut self) -> Result {
-        self.signal("CONT")
+        self.process()?.resume()
     }
 
     /// Gives it another [`ServerOptions::config`] while it runs, and waits until it counts.
@@ -228,7 +228,7 @@ impl Server {
         let before = self.log().matches(RELOADED).count();
         let failed = self.log().matches(NOT_RELOADED).count();
         self.directory.write(&self.name, self.ports, &format!("{}\n{config}", self.cluster))?;
-        self.signal("HUP")?;
+        self.process()?.signal("HUP")?;
         let deadline = Instant::now() + PATIENCE;
         while self.log().matches(RELOADED).count() == before {
             if self.log().matches(NOT_RELOADED).count() > failed || Instant::now() >= deadline {
@@ -239,8 +239,8 @@ impl Server {
         Ok(())
     }
 
-    fn signal(&mut self, name: &str) -> Result {
+    fn process(&mut self) -> Result<&mut Process> {
         let port = self.port();
-        self.process.as_mut().ok_or(format!("the server on port {port} does not run"))?.signal(name)
+        self.process.as_mut().ok_or(format!("the server on port {port} does not run"))
     }
 }
