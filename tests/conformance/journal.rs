@@ -9,8 +9,6 @@ use tokio::time::Instant;
 
 use crate::history::{Entry, History, What};
 
-/// How long a driver waits for something to happen, on tokio's clock.
-pub const PATIENCE: Duration = Duration::from_secs(600);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -37,11 +35,11 @@ impl Journal {
     }
 
     /// Waits until as many entries as wanted fit.
-    pub async fn wait_for(&self, wanted: usize, fits: impl Fn(&Entry) -> bool) {
-        let end = Instant::now() + PATIENCE;
+    pub async fn wait_for(&self, wanted: usize, patience: Duration, fits: impl Fn(&Entry) -> bool) {
+        let end = Instant::now() + patience;
         let found = || self.lock().0.iter().filter(|entry| fits(entry)).count();
         while found() < wanted {
-            assert!(Instant::now() < end, "only {} of {wanted} entries after {PATIENCE:?}", found());
+            assert!(Instant::now() < end, "only {} of {wanted} entries after {patience:?}", found());
             tokio::time::sleep(LOOK).await;
         }
     }

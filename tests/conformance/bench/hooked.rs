@@ -26,6 +26,9 @@ pub struct Place {
 
 /// Sees what passes between a node and its transport; by default passes it on as it is.
 pub trait Hooks: Send + Sync + 'static {
+    /// A node that has joined.
+    fn joined(&self, _node: &str, _: &Arc<dyn Link>) {}
+
     /// Reliable events before they are stored; of what is removed, the caller is told that it was.
     fn storing(&self, _node: &str, _: &mut Vec<Envelope>) {}
 
@@ -107,6 +110,7 @@ impl<H: Hooks> Transport for Hooked<H> {
         Box::pin(async move {
             let mut joined = self.inner.join(registration.clone()).await?;
             let node = registration.node;
+            self.hooks.joined(&node, &joined.link);
             let link = HookedLink { inner: joined.link, hooks: self.hooks.clone(), node: node.clone() };
             let places = registration.durables.into_iter().map(|durable| Place {
                 node: node.clone(),

@@ -3,16 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use catga::{
-    Builder,
+    Limits,
     testing::{Fault, Harness, Traffic},
     transport::Transport,
 };
 use futures_util::future::BoxFuture;
 
-use super::{
-    hooked::Shared,
-    subject::{Faults, Subject},
-};
+use super::subject::{Faults, Subject};
+use crate::history::Pace;
 
 /// Nodes that share a broker in this process.
 pub struct InProcessSubject(Harness);
@@ -32,12 +30,19 @@ impl Subject for InProcessSubject {
         Arc::new(self.0.broker().clone())
     }
 
-    fn node(&self, transport: Shared, id: &str) -> Builder {
-        self.0.node_on(transport, id)
+    fn limits(&self) -> Limits {
+        // What a lost sign costs.
+        Limits { ack_wait: Duration::from_secs(3), ..Limits::default() }
     }
 
-    fn settled(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.0.settled().await.unwrap() })
+    fn pace(&self) -> Pace {
+        // On tokio's virtual clock.
+        Pace::default()
+    }
+
+    fn patience(&self) -> Duration {
+        // Longer than all retries and time-outs together.
+        Duration::from_secs(900)
     }
 
     fn under_way(&self) -> usize {

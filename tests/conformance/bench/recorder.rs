@@ -1,8 +1,12 @@
 //! Writes down what passes between a node and its transport.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
 
-use catga::transport::{DeadContent, DeadLetter, Delivery, Envelope, Settlement};
+use catga::transport::{DeadContent, DeadLetter, Delivery, Envelope, Link, Settlement};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
@@ -13,8 +17,14 @@ use crate::{
     messages::HEADER,
 };
 
+/// The ways out of nodes, by node.
+pub type Links = Arc<Mutex<BTreeMap<String, Weak<dyn Link>>>>;
+
 /// Records what the store is told, and what it delivers.
-pub struct StoreSide(pub Journal);
+pub struct StoreSide {
+    pub journal: Journal,
+    pub links: Links,
+}
 
 /// Records what reaches a node.
 pub struct NodeSide(pub Journal);
@@ -74,18 +84,22 @@ impl Hooks for NodeSide {
 }
 
 impl Hooks for StoreSide {
+    fn joined(&self, node: &str, link: &Arc<dyn Link>) {
+        self.links.lock().unwrap().insert(node.to_owned(), Arc::downgrade(link));
+    }
+
     fn storing(&self, node: &str, batch: &mut Vec<Envelope>) {
         for envelope in batch {
-            self.0.record(node, What::Stored { parcel: parcel(envelope) });
+            self.journal.record(node, What::Stored { parcel: parcel(envelope) });
         }
     }
 
     fn storing_for(&self, node: &str, durable: &str, message: &mut Envelope, _: &mut Duration) {
-        self.0.record(node, What::StoredFor { durable: durable.to_owned(), parcel: parcel(message) });
+        self.journal.record(node, What::StoredFor { durable: durable.to_owned(), parcel: parcel(message) });
     }
 
     fn burying(&self, node: &str, dead: &mut DeadLetter) {
-        self.0.record(node, What::Buried(letter(dead)));
+        self.journal.record(node, What::Buried(letter(dead)));
     }
 
     fn delivering(self: Arc<Self>, place: &Place, delivery: Delivery) -> BoxFuture<'static, Option<Delivery>> {
@@ -96,12 +110,12 @@ impl Hooks for StoreSide {
             deliveries: delivery.deliveries,
             parcels: delivery.messages.iter().flatten().map(parcel).collect(),
         };
-        self.0.record(&place.node, what);
+        self.journal.record(&place.node, what);
         Box::pin(async move { Some(delivery) })
     }
 
     fn settling(&self, place: &Place, sequence: u64, settlement: Settlement) -> bool {
-        self.0.record(&place.node, What::Settled { durable: place.durable.to_string(), sequence, settlement });
+        self.journal.record(&place.node, What::Settled { durable: place.durable.to_string(), sequence, settlement });
         true
     }
 }

@@ -2,23 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use catga::{Builder, Mediator, transport::Transport};
+use catga::{Limits, transport::Transport};
 use futures_util::future::BoxFuture;
 
-use super::hooked::Shared;
+use crate::history::Pace;
 
 /// A transport under test, with an empty store of its own.
 pub trait Subject: Send + Sync + 'static {
     /// A way in; every one leads to the same store.
     fn transport(&self) -> Arc<dyn Transport>;
 
-    /// Starts to describe a node on a transport that leads to this one.
-    fn node(&self, transport: Shared, id: &str) -> Builder {
-        Mediator::builder().node(id).transport(transport).killable()
-    }
+    /// The limits of a node: those of a program, but for what a scenario would have to wait for. Scenarios measure by them.
+    fn limits(&self) -> Limits;
 
-    /// Waits until nothing is under way for a node that is there: delivered, retried or buried, all of it.
-    fn settled(&self) -> BoxFuture<'_, ()>;
+    /// How exact time is here.
+    fn pace(&self) -> Pace;
+
+    /// How long something that must happen is waited for.
+    fn patience(&self) -> Duration;
+
+    /// A node was killed: its connections end, as those of a process do that has ended.
+    fn killed(&self, _node: &str) {}
 
     /// How many messages of a durable may still arrive at a node that asks for no more.
     fn under_way(&self) -> usize;

@@ -147,7 +147,7 @@ fn listed_as_buried(history: &History, at: usize, listed: &[Letter]) -> Result<(
 
 /// Delays lie in [d, d(1 + j)].
 pub fn property_8(history: &History) -> Result<(), Violation> {
-    let disturbed = history.disturbed();
+    let (disturbed, late) = (history.disturbed(), GRAIN + history.pace().late);
     // When each attempt failed first: a crash may have it run again while the next one is on its way.
     let mut failed: BTreeMap<(Key<'_>, u32), Duration> = BTreeMap::new();
     for (_, entry) in history.iter() {
@@ -161,7 +161,7 @@ pub fn property_8(history: &History) -> Result<(), Violation> {
                 let before = (key(handler, run.number, &entry.node), run.attempt - 1);
                 let Some(at) = failed.get(&before) else { continue };
                 let delay = (handler.backoff * 4_u32.pow(run.attempt - 2)).min(LONGEST);
-                let (waited, most) = (entry.at - *at, delay.mul_f64(1.0 + JITTER) + GRAIN);
+                let (waited, most) = (entry.at - *at, delay.mul_f64(1.0 + JITTER) + late);
                 // What is lost on the way and made good comes later.
                 if waited < delay || (waited > most && !disturbed) {
                     violated!("`{}` ran again after {waited:?}, not after {delay:?} to {most:?}", run.handler);

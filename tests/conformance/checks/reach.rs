@@ -33,7 +33,7 @@ pub fn property_9(history: &History) -> Result<(), Violation> {
             What::Killed => open.retain(|(on, ..), _| *on != node),
             What::Shutdown { took, failed, .. } => {
                 let limit = history.node(node).map(|(_, limits)| limits.shutdown).unwrap_or_default();
-                if *took > limit + GRAIN {
+                if *took > limit + GRAIN + history.pace().late {
                     violated!("{node} took {took:?} to shut down, with a limit of {limit:?}");
                 }
                 if let Some(((_, durable, sequence), _)) = open.iter().find(|((on, ..), _)| *on == node) {
@@ -172,6 +172,7 @@ pub fn property_15(history: &History) -> Result<(), Violation> {
     if history.disturbed() {
         return Ok(());
     }
+    let prompt = PROMPT + history.pace().late;
     let mut published: BTreeMap<Number, Duration> = BTreeMap::new();
     for (_, entry) in history.iter() {
         match &entry.what {
@@ -179,7 +180,7 @@ pub fn property_15(history: &History) -> Result<(), Violation> {
             What::Effect(run) => {
                 let Some(at) = published.get(&run.number) else { continue };
                 let took = entry.at - *at;
-                if run.attempt != 1 || took > PROMPT {
+                if run.attempt != 1 || took > prompt {
                     violated!("{} was handled at attempt {} after {took:?}", run.number, run.attempt);
                 }
             }

@@ -8,7 +8,7 @@ use std::{
 use catga::Outcome;
 
 use crate::{
-    history::{Entry, Fault, History, Number, Violation, What},
+    history::{Entry, Fault, History, Number, Pace, Violation, What},
     violated,
 };
 
@@ -27,7 +27,7 @@ pub fn property_11(history: &History) -> Result<(), Violation> {
                 let Some((asked, deadline)) = waiting.remove(number) else {
                     violated!("{number} was answered twice, or never asked");
                 };
-                if entry.at > asked.at + deadline + GRAIN {
+                if entry.at > asked.at + deadline + GRAIN + history.pace().late {
                     violated!("{number} was answered after {:?}, with {deadline:?} to go", entry.at - asked.at);
                 }
                 match result {
@@ -97,12 +97,14 @@ struct Truth {
 
 /// Membership converges within a heartbeat of a change and within the time-out of a silent death.
 pub fn property_13(history: &History) -> Result<(), Violation> {
+    let Pace { late, reconnects } = history.pace();
+    let grain = GRAIN + late;
     let mut truths: BTreeMap<&str, Truth> = BTreeMap::new();
     let mut cut: BTreeSet<&str> = BTreeSet::new();
     for (_, entry) in history.iter() {
         let (node, since) = (&*entry.node, entry.at);
         let Some((_, limits)) = history.node(node).or_else(|| history.node(truths.keys().next()?)) else { continue };
-        let (heartbeat, silence) = (limits.heartbeat + GRAIN, limits.silence + GRAIN);
+        let (heartbeat, silence) = (limits.heartbeat + grain, limits.silence + grain);
         match &entry.what {
             What::Joined { .. } => drop(truths.insert(node, Truth { online: true, since, grace: heartbeat })),
             What::Shutdown { .. } => drop(truths.insert(node, Truth { online: false, since, grace: heartbeat })),
@@ -113,7 +115,7 @@ pub fn property_13(history: &History) -> Result<(), Violation> {
             }
             What::Fault(Fault::Heal) => {
                 for node in std::mem::take(&mut cut) {
-                    truths.insert(node, Truth { online: true, since, grace: heartbeat });
+                    truths.insert(node, Truth { online: true, since, grace: heartbeat + reconnects });
                 }
             }
             What::View { online } if !cut.contains(node) => {

@@ -101,8 +101,8 @@ pub enum Fault {
 
 #[derive(Clone, Debug)]
 pub enum What {
-    /// What the transport says that it can do.
-    Began(Capabilities),
+    /// What the transport says that it can do, and how exact time is.
+    Began(Capabilities, Pace),
     /// The node receives from now on.
     Joined {
         handlers: Vec<HandlerSpec>,
@@ -207,6 +207,15 @@ pub struct Bounds {
     pub heartbeat: Duration,
     pub silence: Duration,
     pub ack_wait: Duration,
+}
+
+/// How exact time is: nothing is late on a virtual clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// How late something may happen, because others have the processor.
+    pub late: Duration,
+    /// How long a node may take to be connected again when nothing stands in its way any more.
+    pub reconnects: Duration,
 }
 
 /// What happened, in order.

@@ -4,16 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use catga::transport::Capabilities;
 
-use super::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Run, What};
+use super::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Pace, Run, What};
 
 impl History {
     /// What the transport says that it can do.
     pub fn capabilities(&self) -> Capabilities {
         let began = self.0.iter().find_map(|entry| match entry.what {
-            What::Began(capabilities) => Some(capabilities),
+            What::Began(capabilities, _) => Some(capabilities),
             _ => None,
         });
         began.unwrap_or(Capabilities::NONE)
+    }
+
+    /// How exact time is.
+    pub fn pace(&self) -> Pace {
+        let began = self.0.iter().find_map(|entry| match entry.what {
+            What::Began(_, pace) => Some(pace),
+            _ => None,
+        });
+        began.unwrap_or_default()
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {

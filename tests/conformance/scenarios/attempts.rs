@@ -5,7 +5,7 @@ use std::time::Duration;
 use catga::{Limits, transport::DeadContent};
 
 use crate::{
-    bench::{Bench, limits},
+    bench::Bench,
     conformance_tests,
     history::{Fault, History, What},
     messages::{AUDIT, HEAR, NOTE, Plan, SHARE},
@@ -38,7 +38,7 @@ async fn a_group_counts_the_runs_of_all_its_members(bench: &Bench) {
 }
 
 async fn a_message_that_failed_and_whose_delivery_is_made_again_takes_effect_once(bench: &Bench) {
-    let limits = Limits { ack_wait: Duration::from_millis(500), ..limits() };
+    let limits = Limits { ack_wait: Duration::from_millis(500), ..bench.limits() };
     bench.start_with("node1", &[AUDIT], limits).await;
     bench.fault("", Fault::LoseAcknowledgements(1)).await;
     bench.publish("node1", 1, Plan { fails: 1, ..Plan::default() }).await.unwrap();
@@ -87,7 +87,7 @@ async fn one_bad_message_harms_only_itself(bench: &Bench) {
     let bad = [
         Plan { fails: 9, ..Plan::default() },
         Plan { fails: 9, panics: true, ..Plan::default() },
-        Plan { before_ms: 20_000, ..Plan::default() },
+        Plan { before_ms: 5_000, ..Plan::default() },
     ];
     let load =
         (0..30).map(|number| bench.publish("node1", number, bad.get(number as usize % 6).cloned().unwrap_or_default()));

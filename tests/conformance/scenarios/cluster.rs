@@ -1,32 +1,35 @@
 //! Nodes that come and go, and versions of a program that live side by side.
 
-use std::time::Duration;
+use catga::Limits;
 
 use crate::{
     bench::Bench,
     conformance_tests,
-    history::{Fault, History, What},
+    history::{Fault, History, Pace, What},
     messages::NOTE,
     versions::{READ_NEW, READ_OLD, READS_NOTES},
 };
 
 async fn every_node_learns_who_comes_and_who_goes(bench: &Bench) {
+    let Pace { late, reconnects } = bench.subject.pace();
+    let Limits { heartbeat, silence, .. } = bench.limits();
+    let (heard, missed) = (heartbeat * 3 / 2 + late, silence * 3 / 2 + late);
     for node in ["node1", "node2", "node3"] {
         bench.start(node, &[NOTE]).await;
     }
-    bench.watch(Duration::from_secs(15)).await;
+    bench.watch(heard).await;
     bench.start("node4", &[NOTE]).await;
-    bench.watch(Duration::from_secs(15)).await;
+    bench.watch(heard).await;
     bench.shut_down("node2", false).await;
-    bench.watch(Duration::from_secs(15)).await;
+    bench.watch(heard).await;
     bench.kill("node3");
-    bench.watch(Duration::from_secs(45)).await;
+    bench.watch(missed).await;
     bench.start("node3", &[NOTE]).await;
-    bench.watch(Duration::from_secs(15)).await;
+    bench.watch(heard).await;
     bench.fault("node4", Fault::Cut).await;
-    bench.watch(Duration::from_secs(45)).await;
+    bench.watch(missed).await;
     bench.fault("", Fault::Heal).await;
-    bench.watch(Duration::from_secs(25)).await;
+    bench.watch(heard + heartbeat + reconnects).await;
 }
 
 async fn two_versions_of_a_message_type_read_each_other(bench: &Bench) {

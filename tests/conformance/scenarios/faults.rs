@@ -56,7 +56,7 @@ async fn a_node_that_is_cut_off_gets_what_it_missed(bench: &Bench) {
     bench.pass(Duration::from_millis(100)).await;
     bench.fault("node2", Fault::Cut).await;
     bench.publish_all("node1", 20..40, &Plan::default()).await;
-    bench.pass(Duration::from_secs(20)).await;
+    bench.pass(bench.limits().ack_wait * 7).await;
     bench.fault("", Fault::Heal).await;
     bench.publish_all("node1", 40..60, &Plan::default()).await;
     bench.settled().await;

@@ -26,7 +26,7 @@ async fn what_a_killed_node_had_under_way_is_handled_when_it_is_back(bench: &Ben
     bench.pass(Duration::from_millis(700)).await;
     bench.kill("node2");
     bench.publish_all("node1", 100..120, &Plan::default()).await;
-    bench.pass(Duration::from_secs(5)).await;
+    bench.pass(bench.limits().ack_wait * 2).await;
     bench.start("node2", &[NOTE]).await;
     bench.settled().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use catga::Limits;
 
 use crate::{
-    bench::{Bench, limits},
+    bench::Bench,
     conformance_tests,
     history::{History, What},
     messages::{AUDIT, GOSSIP, NOTE, Plan, SHARE},
@@ -62,7 +62,7 @@ async fn rumours_reach_every_node_once(bench: &Bench) {
 
 async fn a_handler_that_never_returns_holds_a_bounded_number_of_messages(bench: &Bench) {
     let hour = Duration::from_secs(3600);
-    let limits = Limits { in_flight: 50, concurrency: 4, handler_timeout: hour, ..limits() };
+    let limits = Limits { in_flight: 50, concurrency: 4, handler_timeout: hour, ..bench.limits() };
     bench.start("node1", &[]).await;
     bench.start_with("node2", &[NOTE], limits).await;
     bench.publish_all("node1", 0..1_500, &Plan { hangs: true, ..Plan::default() }).await;
@@ -71,7 +71,7 @@ async fn a_handler_that_never_returns_holds_a_bounded_number_of_messages(bench: 
 
 async fn a_handler_that_never_returns_has_what_it_cannot_take_dropped_and_counted(bench: &Bench) {
     let hour = Duration::from_secs(3600);
-    let limits = Limits { concurrency: 4, queue: 16, handler_timeout: hour, ..limits() };
+    let limits = Limits { concurrency: 4, queue: 16, handler_timeout: hour, ..bench.limits() };
     bench.start("node1", &[]).await;
     bench.start_with("node2", &[GOSSIP], limits).await;
     bench.pass(Duration::from_millis(100)).await;

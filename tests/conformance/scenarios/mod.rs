@@ -26,7 +26,12 @@ pub fn all() -> Vec<Scenario> {
     all.into_iter().flatten().collect()
 }
 
-/// Tests that the transport inside one process conforms, one test for each scenario.
+/// The one with this name.
+pub fn named(scenarios: Vec<Scenario>, name: &str) -> Scenario {
+    scenarios.into_iter().find(|one| one.name == name).unwrap()
+}
+
+/// Tests that the transport inside one process conforms, and the one over NATS: one test for each scenario and transport.
 #[macro_export]
 macro_rules! conformance_tests {
     ($($driver:ident, [$($property:ident),*], $provoked:expr;)*) => {
@@ -39,8 +44,19 @@ macro_rules! conformance_tests {
                 #[tokio::test(start_paused = true)]
                 async fn $driver() {
                     use $crate::bench::in_process::InProcessSubject;
-                    let scenario = super::all().into_iter().find(|one| one.name == stringify!($driver)).unwrap();
+                    let scenario = $crate::scenarios::named(super::all(), stringify!($driver));
                     $crate::suite::conforms(&scenario, InProcessSubject::subject()).await;
+                }
+            )*
+        }
+
+        mod nats {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $driver() {
+                    use $crate::bench::nats::NatsSubject;
+                    let scenario = $crate::scenarios::named(super::all(), stringify!($driver));
+                    $crate::suite::conforms(&scenario, NatsSubject::subject().await).await;
                 }
             )*
         }

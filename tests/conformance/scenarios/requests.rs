@@ -6,7 +6,7 @@ use catga::{ErrorKind, Limits, Outcome, SendOptions};
 use futures_util::future::join_all;
 
 use crate::{
-    bench::{Bench, limits},
+    bench::Bench,
     conformance_tests,
     history::{Fault, History, Number, What},
     messages::{ANSWER, EXECUTE, Plan},
@@ -71,7 +71,7 @@ async fn a_command_moves_on_only_from_a_node_that_died(bench: &Bench) {
 }
 
 async fn a_node_that_is_full_refuses_and_another_one_takes_over(bench: &Bench) {
-    let full = Limits { concurrency: 2, queue: 2, ..limits() };
+    let full = Limits { concurrency: 2, queue: 2, ..bench.limits() };
     bench.start_with("node1", &[EXECUTE], full.clone()).await;
     bench.start_with("node2", &[EXECUTE], full).await;
     bench.start("asker1", &[]).await;

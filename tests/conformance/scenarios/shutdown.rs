@@ -5,14 +5,14 @@ use std::time::Duration;
 use catga::Limits;
 
 use crate::{
-    bench::{Bench, limits},
+    bench::Bench,
     conformance_tests,
     history::{History, What},
     messages::{NOTE, Plan, SHARE},
 };
 
 async fn a_node_that_shuts_down_finishes_what_runs_and_gives_back_the_rest(bench: &Bench) {
-    let limits = Limits { concurrency: 4, ..limits() };
+    let limits = Limits { concurrency: 4, ..bench.limits() };
     for node in ["node1", "node2"] {
         bench.start_with(node, &[SHARE, NOTE], limits.clone()).await;
     }
@@ -30,7 +30,7 @@ async fn a_node_that_shuts_down_finishes_what_runs_and_gives_back_the_rest(bench
 }
 
 async fn a_handler_that_never_returns_does_not_keep_a_node_from_leaving(bench: &Bench) {
-    let limits = Limits { concurrency: 4, shutdown: Duration::from_secs(2), ..limits() };
+    let limits = Limits { concurrency: 4, shutdown: Duration::from_secs(2), ..bench.limits() };
     bench.start("node1", &[]).await;
     bench.start_with("node2", &[NOTE], limits).await;
     bench.publish_all("node1", 0..20, &Plan { hangs: true, ..Plan::default() }).await;
