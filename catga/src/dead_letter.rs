@@ -47,4 +47,13 @@ impl DeadLetter {
             DeadContent::Unreadable(_) => None,
         }
     }
+
+    /// Roughly how many bytes it takes in a store.
+    pub(crate) fn size(&self) -> usize {
+        let content = match &self.content {
+            DeadContent::Message(envelope) => envelope.size(),
+            DeadContent::Unreadable(bytes) => bytes.len(),
+        };
+        content + self.failure.size() + 256
+    }
 }

@@ -46,15 +46,23 @@ impl DeadLetters {
     /// The event may be stored and the dead letter still there: a second replay within two minutes does nothing more.
     pub async fn replay(&self, id: MessageId) -> Result<(), Error> {
         let letter = self.get(id).await?;
-        let (DeadContent::Message(envelope), Some(handler)) = (letter.content, letter.handler) else {
+        let DeadContent::Message(envelope) = letter.content else {
             let text =
                 format!("dead letter {id} holds bytes that are no message: it can only be looked at and deleted");
             return Err(Error::not_started(ErrorKind::Codec, text));
         };
         let mut envelope = *envelope;
         let replays = letter.replays + 1;
-        envelope.retry =
-            Some(RetryPart { handler: handler.to_string(), attempt: 1, crashes: 0, declared: false, replays });
+        let again = |handler: Arc<str>| RetryPart {
+            handler: handler.to_string(),
+            attempt: 1,
+            crashes: 0,
+            declared: false,
+            replays,
+        };
+        envelope.retry = letter.handler.map(again);
+        // Without a handler it is for all of them; those that have succeeded recognise it.
+        envelope.repeat = true;
         let identity = MessageId::derived(&[b"replay", &id.as_u128().to_le_bytes(), &replays.to_le_bytes()]);
         self.0.store_for(&letter.durable, envelope, identity, Duration::ZERO).await?;
         self.0.delete_dead_letter(id).await.map(drop)

@@ -277,6 +277,23 @@ impl Failure {
         self.retry
     }
 
+    /// The same failure, its texts cut at so many bytes; details cannot be cut and are left out.
+    #[cfg(feature = "nats")]
+    pub(crate) fn bounded(&self, limit: usize) -> Self {
+        let cut = |text: &str| text[..text.floor_char_boundary(limit)].to_owned();
+        Self {
+            code: cut(&self.code).into(),
+            message: cut(&self.message),
+            details: self.details.clone().filter(|details| details.len() <= limit),
+            retry: self.retry,
+        }
+    }
+
+    /// How many bytes its texts take.
+    pub(crate) fn size(&self) -> usize {
+        self.code.len() + self.message.len() + self.details.as_ref().map_or(0, String::len)
+    }
+
     /// The failure that stands for a panic.
     pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload
@@ -306,7 +323,7 @@ impl<E: StdError + 'static> From<E> for Failure {
     message = "`{Self}` cannot be the error of a handler",
     label = "not an error",
     note = "implement `std::error::Error` for `{Self}`, for example with `#[derive(thiserror::Error)]`",
-    note = "for a type of another crate, return `Result<_, catga::Failure>`"
+    note = "or return `Result<_, catga::Failure>`: `?` makes one of any error, `Failure::new(code, message)` of a text"
 )]
 pub trait IntoFailure {
     /// The failure that the caller is told.

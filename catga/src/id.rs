@@ -50,6 +50,11 @@ impl MessageId {
         Self(Uuid::from_u128((fingerprint(parts) & (FREE_BITS | (!0u128 << 80))) | VERSION_8 | VARIANT))
     }
 
+    /// Whether it was derived: what has it may exist a second time, whoever made it.
+    pub(crate) const fn is_derived(self) -> bool {
+        self.as_u128() & (0xf << 76) == VERSION_8
+    }
+
     /// The id as a number.
     pub const fn as_u128(self) -> u128 {
         self.0.as_u128()
@@ -131,6 +136,8 @@ mod tests {
         assert_eq!(MessageId::derived(&[b"ab", b"c"]), MessageId::derived(&[b"ab", b"c"]));
         assert_ne!(MessageId::derived(&[b"ab", b"c"]), MessageId::derived(&[b"a", b"bc"]));
         assert_eq!(MessageId::derived(&[b"a"]).0.get_version_num(), 8);
+        assert!(MessageId::derived(&[b"a"]).is_derived());
+        assert!(!MessageId::new().is_derived());
     }
 
     #[test]

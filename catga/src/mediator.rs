@@ -144,7 +144,8 @@ impl Mediator {
             if window.is_empty() {
                 return Ok(stored);
             }
-            for result in futures_util::future::join_all(window).await {
+            // Cooperative scheduling would stop some in between, and those behind them would overtake.
+            for result in tokio::task::unconstrained(futures_util::future::join_all(window)).await {
                 result.map_err(|error| error.with_stored(stored))?;
                 stored += 1;
             }

@@ -1,10 +1,10 @@
 //! What every application does: events to all nodes, reliable events, requests.
 
-use std::time::Duration;
-
-use catga::{Builder, Command, Context, Event, Failure, Mediator, State, handler, transport::Nats};
+use catga::{Command, Context, Event, Failure, State, handler};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
+
+use crate::support::{node, reaches, server};
 
 #[derive(Event, Clone, Serialize, Deserialize)]
 struct Seen {
@@ -60,39 +60,18 @@ async fn place(command: Place, ctx: Context) -> String {
     format!("{} placed {}", ctx.node(), command.order)
 }
 
-fn url() -> String {
-    std::env::var("NATS_URL").unwrap()
-}
-
-async fn node(app: &str, id: &str, log: &Log) -> Builder {
-    Mediator::builder()
-        .transport(Nats::connect(url()).await.unwrap())
-        .app(app)
-        .node(id)
-        .discover(false)
-        .state(log.clone())
-}
-
-/// Waits until a count is reached, and a little longer for what would be too much.
-async fn reaches(what: impl Fn() -> usize, expected: usize) {
-    let wait = async {
-        while what() < expected {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(15), wait).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(what(), expected);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_application_works() {
-    let log = Log::default();
+    let (server, log) = (server(), Log::default());
     let mut nodes = Vec::new();
     for id in ["node1", "node2", "node3"] {
-        let builder = node("basics", id, &log).await;
+        let builder = node(&server, id, &log).await;
         let builder = builder.handler(note_seen).handler(note_shipped).handler(mail_shipped);
-        nodes.push(if id == "node1" { builder.build().await.unwrap() } else { builder.handler(place).build().await.unwrap() });
+        nodes.push(if id == "node1" {
+            builder.build().await.unwrap()
+        } else {
+            builder.handler(place).build().await.unwrap()
+        });
     }
     for order in 0..100 {
         let answer = nodes[0].send(Place { order }).await.unwrap();
@@ -108,8 +87,8 @@ async fn a_whole_application_works() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_run_is_repeated_and_then_a_dead_letter() {
-    let log = Log::default();
-    let mediator = node("flaky", "node1", &log).await.handler(fail_first).build().await.unwrap();
+    let (server, log) = (server(), Log::default());
+    let mediator = node(&server, "node1", &log).await.handler(fail_first).build().await.unwrap();
     mediator.publish(Flaky { fails: 2 }).await.unwrap();
     reaches(|| log.len(), 3).await;
     mediator.shutdown().await.unwrap();

@@ -1,3 +1,5 @@
 //! The transport over NATS, on a real server.
 
 mod basics;
+mod faults;
+mod support;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catga::{
-    Command, Context, Event, Failure, Query, State, handler,
+    Command, Context, Event, Failure, Limits, Query, State, handler,
     testing::{Fault, Harness, Traffic},
 };
 use catga_tests::Log;
@@ -53,6 +53,18 @@ struct Billed {
 #[handler(group = "billing")]
 async fn bill(event: Billed, State(log): State<Log>, ctx: Context) {
     log.add(format!("billed {} {} {}", event.item, ctx.correlation(), ctx.causation().is_some()));
+}
+
+/// Slow on the first node; on the others each item in its own time, so that they leave in frames of their own.
+#[handler(group = "relay", timeout = "100s")]
+async fn relay(event: Placed, ctx: Context) {
+    let seconds = match (ctx.node(), &*event.item) {
+        ("node1", _) => 90,
+        (_, "tea") => 5,
+        _ => 6,
+    };
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    ctx.emit(Billed { item: event.item });
 }
 
 #[derive(Query, Clone, Serialize, Deserialize)]
@@ -132,6 +144,25 @@ async fn what_the_same_handler_emits_on_each_node_is_a_message_for_each_node() {
     harness.settled().await.unwrap();
     let billed = log.lines().iter().filter(|line| line.starts_with("billed")).count();
     assert_eq!(billed, 30, "three nodes emitted a message for each of ten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_that_was_cut_off_emits_late_is_known_from_the_one_that_took_its_place() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let biller = harness.node("biller").discover(false).state(log.clone()).handler(bill).build().await.unwrap();
+    let limits = || Limits { ack_wait: Duration::from_secs(2), ..Limits::default() };
+    let relay = |node: &str| harness.node(node).discover(false).limits(limits()).handler(relay).build();
+    let _first = relay("node1").await.unwrap();
+    biller.publish_all(["tea", "milk"].map(|item| Placed { item: item.into() })).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let _second = relay("node2").await.unwrap();
+    harness.inject(Fault::cut("node1")).await;
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    assert_eq!(log.len(), 2, "node2 was to emit in place of node1");
+    harness.heal().await;
+    harness.settled().await.unwrap();
+    assert_eq!(harness.record().emitted::<Billed>().count(), 4);
+    assert_eq!(log.len(), 2, "{:?}", log.lines());
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,6 +95,18 @@ async fn one_member_of_a_group_handles_each_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_member_of_a_group_that_is_cut_off_would_get_goes_to_the_other() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = catga::Limits { ack_wait: Duration::from_secs(2), ..catga::Limits::default() };
+    let _first = node(&harness, "node1", &log).limits(limits.clone()).build().await.unwrap();
+    let second = node(&harness, "node2", &log).limits(limits).build().await.unwrap();
+    harness.inject(Fault::cut("node1")).await;
+    second.publish_all((0..10).map(|order| Mailed { order })).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(log.len(), 10, "{:?}", log.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_comes_back_gets_what_it_missed() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();
@@ -232,6 +244,39 @@ async fn a_node_that_falls_behind_what_the_store_keeps_is_told_how_much_it_misse
     harness.settled().await.unwrap();
     assert_eq!(log.len() as u64 + second.counts().lagged, 30);
     assert!(second.counts().lagged >= 20, "{:?}", second.counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_gave_up_while_a_killed_node_had_it_is_told_as_missed() {
+    let log = Log::default();
+    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(100 << 10));
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = || harness.node("node2").discover(false).state(log.clone()).handler(take_long);
+    let third = harness.node("node3").discover(false).state(log.clone()).handler(keep_file);
+    third.build().await.unwrap().shutdown().await.unwrap();
+    let killed = second().build().await.unwrap();
+    first.publish(Slow { order: 1 }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..30 {
+        first.publish(Attached { file: "x".repeat(10 << 10) }).await.unwrap();
+    }
+    killed.kill();
+    let second = second().build().await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!((log.lines(), second.counts().lagged), (vec!["start 1".to_string()], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_larger_than_the_whole_store_is_refused() {
+    let log = Log::default();
+    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(10 << 10));
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(keep_file).build().await.unwrap();
+    let error = node.publish(Attached { file: "x".repeat(20 << 10) }).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (catga::ErrorKind::TooLarge, catga::Outcome::NotStarted));
+    node.publish(Attached { file: "x".repeat(5 << 10) }).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), [(5 << 10).to_string()]);
+    assert_eq!(node.counts().lagged, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@
 //!
 //! The task owns everything that it knows of its deliveries; nothing of it survives a restart.
 
-use std::{collections::VecDeque, sync::Arc, task::Poll, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,19 +19,20 @@ use super::{
     node::Node,
     observe::Occurrence,
     recent::Recent,
+    round::Round,
+    runs::{Done, Held, LOOK_AGAIN},
     suspects::Suspects,
     table::HandlerEntry,
-    work::{Begun, RunResult, Work},
+    unfinished::Stored,
+    work::Work,
 };
 use crate::{
     envelope::Envelope,
     id::MessageId,
-    middleware::{gate::Entry, retry::RetryPolicy},
+    middleware::retry::RetryPolicy,
     transport::{Consumed, Consumer, Delivery, Durable, Settle, Settlement},
 };
 
-/// How long a message waits in the store that arrives while the same one is being handled, or whose handler is full.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the task waits at the end of the time to shut down for what was given up to be stored.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -49,36 +50,34 @@ pub(crate) struct DurableTask {
     highest: u64,
     /// Runs of open deliveries.
     pub(super) in_flight: usize,
-    /// What is being handled now.
+    /// What is being handled now, or held.
     pub(super) running: FxHashSet<(MessageId, u16)>,
+    /// What waits here for room in the queue of its handler.
+    pub(super) held: Held,
     /// What was handled lately, by which handler.
-    recent: Recent<(MessageId, u16)>,
-    /// Deliveries that were acknowledged lately.
-    settled: Recent<u64>,
+    pub(super) recent: Recent<(MessageId, u16)>,
+    /// Deliveries that were acknowledged lately: number and first message.
+    settled: Recent<(u64, MessageId)>,
     pub(super) suspects: Suspects,
     done: mpsc::Receiver<Done>,
-    report: mpsc::Sender<Done>,
-    /// Stores under way, each of which gives the number of the delivery that waits for it.
-    pub(super) stores: FuturesUnordered<BoxFuture<'static, u64>>,
+    pub(super) report: mpsc::Sender<Done>,
+    /// What is being started at a time.
+    pub(super) round: Round,
+    /// Stores under way, for each of which a delivery waits.
+    pub(super) stores: FuturesUnordered<BoxFuture<'static, Stored>>,
 }
 
 /// A delivery that is not settled.
 pub(super) struct Open {
+    /// The id of its first message: a store that was made anew counts from 1 again.
+    pub(super) first: MessageId,
     pub(super) settle: Arc<dyn Settle>,
     /// Runs that it began with.
     pub(super) work: usize,
     /// Runs that have not ended and stores that are not confirmed.
     pub(super) left: usize,
-    /// The delivery is given back instead of acknowledged: nothing of it was started.
-    pub(super) give_back: bool,
-}
-
-/// A run that has ended.
-struct Done {
-    sequence: u64,
-    handler: u16,
-    work: Work,
-    result: RunResult,
+    /// The delivery is given back after so long instead of acknowledged: something of it was neither done nor stored.
+    pub(super) give_back: Option<Duration>,
 }
 
 impl DurableTask {
@@ -106,11 +105,13 @@ impl DurableTask {
             highest: 0,
             in_flight: 0,
             running: FxHashSet::default(),
+            held: Held::default(),
             recent: Recent::new(),
             settled: Recent::new(),
             suspects: Suspects::default(),
             done,
             report,
+            round: Round::start(),
             stores: FuturesUnordered::new(),
         }
     }
@@ -132,10 +133,7 @@ impl DurableTask {
                 for delivery in self.consumer.close().await {
                     settle_with(&self.spec.name, &delivery.settle, Settlement::GiveBack(Duration::ZERO)).await;
                 }
-                for (sequence, work) in self.suspects.drain() {
-                    self.not_started(sequence, work);
-                    self.one_less(sequence).await;
-                }
+                self.let_go().await;
             }
             if cancel.is_cancelled() && grace.is_none() {
                 grace = Some(Instant::now() + GRACE);
@@ -151,12 +149,19 @@ impl DurableTask {
                 // Runs that are given up now report, and what they had is stored; that may take a moment, not longer.
                 () = sleep_until(grace), if grace.is_some() => break,
                 _ = self.done.recv_many(&mut batch, 64) => ended.extend(batch),
-                Some(sequence) = self.stores.next(), if !self.stores.is_empty() => self.one_less(sequence).await,
+                Some(stored) = self.stores.next(), if !self.stores.is_empty() => self.stored(stored).await,
                 consumed = self.consumer.next(more), if !stopping && !closed => match consumed {
                     Some(Consumed::Delivery(delivery)) => self.take(delivery).await,
                     Some(Consumed::Lagged { missed }) => self.lag(missed),
-                    // The node's place was taken, or it has left: what runs here still comes to its end.
-                    None => closed = true,
+                    // What runs here still comes to its end.
+                    None => {
+                        closed = true;
+                        let durable = &self.spec.name;
+                        tracing::error!(
+                            target: "catga::delivery", %durable,
+                            "no further reliable events arrive: the place of this node was taken, or the durable was deleted"
+                        );
+                    }
                 },
                 () = stop.cancelled(), if !stopping => {}
                 () = cancel.cancelled(), if grace.is_none() => {}
@@ -164,6 +169,7 @@ impl DurableTask {
             while let Some(done) = ended.pop_front() {
                 self.end(done).await;
             }
+            self.start_held().await;
             self.start_waiting().await;
         }
         // The time to shut down is over: what is not settled goes back at once, for another node or the next start.
@@ -187,17 +193,27 @@ impl DurableTask {
     }
 
     async fn take(&mut self, delivery: Delivery) {
+        self.round = Round::start();
         let Delivery { sequence, deliveries, messages, settle } = delivery;
-        if let Some(open) = self.open.get_mut(&sequence) {
+        let first = match &messages {
+            Ok(messages) => messages.first().map_or(MessageId::from_u128(0), |first| first.id),
+            Err((bytes, _)) => MessageId::derived(&[bytes]),
+        };
+        match self.open.get_mut(&sequence) {
             // It is being worked on: only its settlement has a new address.
-            open.settle = settle;
-            return;
+            Some(open) if open.first == first => return open.settle = settle,
+            // Another one under its number, which has to wait until that is free.
+            Some(_) => return settle_with(&self.spec.name, &settle, Settlement::GiveBack(LOOK_AGAIN)).await,
+            None => {}
         }
         let messages = match messages {
             Ok(messages) => messages,
-            Err((bytes, error)) => return self.take_unreadable(sequence, deliveries, bytes, &error, settle).await,
+            Err((bytes, error)) => {
+                let open = Open { first, settle, work: 1, left: 1, give_back: None };
+                return self.take_unreadable(sequence, deliveries, bytes, &error, open).await;
+            }
         };
-        if deliveries > 1 && self.settled.contains(&sequence) {
+        if deliveries > 1 && self.settled.contains(&(sequence, first)) {
             // Its acknowledgement was lost.
             for envelope in &messages {
                 for handler in self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice) {
@@ -213,7 +229,7 @@ impl DurableTask {
         let again = deliveries > 1 || sequence <= self.highest;
         self.highest = self.highest.max(sequence);
         // One more is counted until all of the delivery is under way.
-        self.open.insert(sequence, Open { settle, work: 0, left: 1, give_back: false });
+        self.open.insert(sequence, Open { first, settle, work: 0, left: 1, give_back: None });
         for envelope in messages {
             let envelope = Arc::new(envelope);
             for work in self.work_on(sequence, &envelope, again) {
@@ -258,7 +274,9 @@ impl DurableTask {
                 Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes, retry.declared),
                 Some(_) => continue,
             };
-            if repeat && self.recent.contains(&(envelope.id, self.number(handler))) {
+            // What a handler emitted is looked up in any case: a member of a group that was cut off emits late, and without
+            // the mark of a repeat, what another one has emitted in its place.
+            if (repeat || envelope.id.is_derived()) && self.recent.contains(&(envelope.id, self.number(handler))) {
                 self.note_repeat(envelope, handler);
                 continue;
             }
@@ -284,83 +302,8 @@ impl DurableTask {
         self.handlers.get(event).is_some_and(|handlers| handlers.iter().any(|handler| *handler.name == *name))
     }
 
-    fn number(&self, handler: &HandlerEntry) -> u16 {
+    pub(super) fn number(&self, handler: &HandlerEntry) -> u16 {
         self.numbers.get(&handler.name).copied().unwrap_or(u16::MAX)
-    }
-
-    /// Starts a run: in place if it is its turn and it is quick, else in a task.
-    pub(super) async fn begin(&mut self, sequence: u64, work: Work) {
-        let number = self.number(&work.handler);
-        if !self.running.insert((work.envelope.id, number)) {
-            // The same message is being handled now, from another delivery: look again when that has ended.
-            self.store_again(sequence, work, LOOK_AGAIN);
-            return self.one_less(sequence).await;
-        }
-        match work.handler.enter() {
-            Entry::Now(permit) => match work.start(&self.node) {
-                Ok(mut started) => match started.first().await {
-                    Poll::Ready(result) => {
-                        drop(permit);
-                        let done = Done { sequence, handler: number, work, result: RunResult::Ended(result) };
-                        Box::pin(self.end(done)).await;
-                    }
-                    Poll::Pending => self.spawn(sequence, number, work, Begun::Started(started, permit)),
-                },
-                Err(error) => {
-                    drop(permit);
-                    let done = Done { sequence, handler: number, work, result: RunResult::Ended(Err(error)) };
-                    Box::pin(self.end(done)).await;
-                }
-            },
-            Entry::Wait(turn) => self.spawn(sequence, number, work, Begun::Waiting(turn)),
-            // The queue of the handler is full of other work: the message waits in the store.
-            Entry::Full => {
-                self.running.remove(&(work.envelope.id, number));
-                self.store_again(sequence, work, LOOK_AGAIN);
-                self.one_less(sequence).await;
-            }
-        }
-    }
-
-    /// Goes on with a run in a task of its own.
-    fn spawn(&self, sequence: u64, handler: u16, work: Work, begun: Begun) {
-        let (node, report) = (self.node.clone(), self.report.clone());
-        self.node.tasks.spawn(async move {
-            let result = work.run(begun, &node).await;
-            drop(report.send(Done { sequence, handler, work, result }).await);
-        });
-    }
-
-    /// Takes note of a run that has ended.
-    async fn end(&mut self, done: Done) {
-        let Done { sequence, handler, work, result } = done;
-        self.running.remove(&(work.envelope.id, handler));
-        let (name, id) = (work.envelope.name.clone(), work.envelope.id);
-        match result {
-            RunResult::Ended(Ok(())) => {
-                self.recent.insert((id, handler));
-                let handled = || Occurrence::Handled { handler: work.handler.name.clone(), attempt: work.attempt };
-                self.node.observe(&name, id, handled);
-            }
-            RunResult::Ended(Err(error)) => {
-                self.node.observe(&name, id, || Occurrence::Failed {
-                    handler: work.handler.name.clone(),
-                    attempt: work.attempt,
-                    failure: error.failure.clone(),
-                });
-                self.fail(sequence, work, error);
-            }
-            RunResult::NotStarted => self.not_started(sequence, work),
-        }
-        self.one_less(sequence).await;
-    }
-
-    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
-    fn not_started(&mut self, sequence: u64, work: Work) {
-        match self.open.get_mut(&sequence) {
-            Some(open) if open.work == 1 => open.give_back = true,
-            _ => self.store_again(sequence, work, Duration::ZERO),
-        }
     }
 
     /// One run or store of a delivery has ended; the last one settles it.
@@ -373,9 +316,9 @@ impl DurableTask {
         let Some(open) = self.open.remove(&sequence) else { return };
         self.in_flight -= open.work;
         let settlement = match open.give_back {
-            true => Settlement::GiveBack(Duration::ZERO),
-            false => {
-                self.settled.insert(sequence);
+            Some(delay) => Settlement::GiveBack(delay),
+            None => {
+                self.settled.insert((sequence, open.first));
                 Settlement::Acknowledge
             }
         };

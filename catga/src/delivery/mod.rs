@@ -18,6 +18,8 @@ pub(crate) mod events;
 pub(crate) mod lane;
 pub(crate) mod recent;
 pub(crate) mod requests;
+mod round;
+mod runs;
 pub(crate) mod server;
 pub(crate) mod shutdown;
 mod suspects;

@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     node::Node,
     observe::Occurrence,
+    round::Round,
     table::{Decoded, HandlerEntry},
 };
 use crate::{
@@ -63,9 +64,6 @@ pub(crate) struct Server {
     outgoing: BTreeMap<Arc<str>, Vec<Reply>>,
 }
 
-/// How long handlers may be polled in a round before the rest of it goes into tasks. On the clock of the machine: it bounds
-/// work, not waiting.
-const QUICK: Duration = Duration::from_millis(1);
 /// How many runs that have ended wait for the task.
 const FINISHED: usize = 4_096;
 
@@ -102,12 +100,12 @@ impl Server {
             for finished in finished.drain(..) {
                 self.finish(finished);
             }
-            let round = std::time::Instant::now();
+            let round = Round::start();
             for envelope in requests.drain(..) {
-                self.serve_remote(envelope, round.elapsed() < QUICK).await;
+                self.serve_remote(envelope, round).await;
             }
             for LocalRequest { envelope, answer } in local.drain(..) {
-                self.admit(envelope, Asker::Local(answer), round.elapsed() < QUICK).await;
+                self.admit(envelope, Asker::Local(answer), round).await;
             }
             if given_up {
                 self.give_up();
@@ -127,14 +125,14 @@ impl Server {
         }
     }
 
-    async fn serve_remote(&mut self, envelope: Envelope, quick: bool) {
+    async fn serve_remote(&mut self, envelope: Envelope, round: Round) {
         let Some(request) = &envelope.request else { return };
         let asker = Asker::Remote { node: envelope.source.clone(), token: request.token };
-        self.admit(envelope, asker, quick).await;
+        self.admit(envelope, asker, round).await;
     }
 
     /// Takes a request on, unless it is known, refused or too late.
-    async fn admit(&mut self, envelope: Envelope, asker: Asker, quick: bool) {
+    async fn admit(&mut self, envelope: Envelope, asker: Asker, round: Round) {
         let node = self.node.clone();
         let Some(request) = &envelope.request else { return };
         let Some(handler) = node.handlers.by_name(&envelope.name).and_then(|route| route.request.as_ref()) else {
@@ -188,8 +186,7 @@ impl Server {
         match handler.enter() {
             Entry::Now(permit) => {
                 let mut started = run.start(1);
-                // A handler that computes for long holds up everything behind it: the rest of the round gets tasks.
-                if !quick {
+                if !round.is_quick() {
                     return node.spawn_run(run.finish(Ok(started), permit));
                 }
                 match started.first().await {
@@ -275,7 +272,7 @@ impl RequestRun {
     fn start(&self, attempt: u32) -> Started<Bytes> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
         run.attempt = attempt;
-        start(run, |run| self.handler.erased().start_any(&*self.message, run))
+        start(run, &self.handler.meter, |run| self.handler.erased().start_any(&*self.message, run))
     }
 
     /// Whether no further run follows this result.

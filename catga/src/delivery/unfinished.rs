@@ -7,22 +7,30 @@ use futures_util::future::BoxFuture;
 use super::{
     durable::{DurableTask, Open, settle_with},
     observe::Occurrence,
+    round::Round,
     work::Work,
 };
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, RetryPart},
-    error::{Error, Failure},
-    id::{MessageId, now_millis},
+    error::{Error, ErrorKind, Failure, Outcome},
+    id::{MessageId, fingerprint, now_millis},
     middleware::{
         retry::RetryPolicy,
         run::{Cause, RunError},
     },
-    transport::{Settle, Settlement},
+    transport::Settlement,
 };
 
 /// How long the task waits before it stores again what the store did not take.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A store that has ended, for the delivery of this number.
+pub(super) struct Stored {
+    sequence: u64,
+    /// What was not stored.
+    refused: Option<Work>,
+}
 
 /// What a dead letter says beside where and when.
 pub(super) struct Grave {
@@ -77,10 +85,11 @@ impl DurableTask {
             &sequence.to_le_bytes(),
         ]);
         let (node, durable) = (self.node.clone(), self.spec.name.clone());
-        self.store(sequence, move || {
+        let attempt = move || {
             let (node, durable, envelope) = (node.clone(), durable.clone(), envelope.clone());
-            Box::pin(async move { node.link.store_for(&durable, envelope, identity, delay).await })
-        });
+            Box::pin(async move { node.link.store_for(&durable, envelope, identity, delay).await }) as _
+        };
+        self.store(sequence, attempt, Some((work, delay)));
     }
 
     /// Makes a message a dead letter of one handler.
@@ -90,7 +99,7 @@ impl DurableTask {
         let (name, id, attempts) = (envelope.name.clone(), envelope.id, work.attempt);
         let handler = work.handler.name.clone();
         tracing::error!(
-            target: "catga::delivery", %handler, message = %name, %id, attempts, %failure,
+            target: "catga::delivery", %handler, message_type = %name, %id, attempts, %failure,
             "a handler gave up a reliable event: it becomes a dead letter"
         );
         self.node.observe(&name, id, || Occurrence::DeadLettered { handler: Some(handler.clone()), attempts });
@@ -103,7 +112,7 @@ impl DurableTask {
     pub(super) fn bury_for_the_missing(&mut self, sequence: u64, envelope: &Envelope, retry: &RetryPart) {
         let name = &retry.handler;
         tracing::error!(
-            target: "catga::delivery", handler = %name, message = %envelope.name, id = %envelope.id,
+            target: "catga::delivery", handler = %name, message_type = %envelope.name, id = %envelope.id,
             "a reliable event waits for a handler that this node does not have: it becomes a dead letter"
         );
         let failure = Failure::new("no_handler", format!("this node has no handler `{name}`"));
@@ -125,20 +134,22 @@ impl DurableTask {
         deliveries: u32,
         bytes: bytes::Bytes,
         error: &Error,
-        settle: Arc<dyn Settle>,
+        open: Open,
     ) {
         let policy = RetryPolicy { attempts: self.node.limits.event_attempts, base: self.node.limits.backoff };
         if deliveries < policy.attempts {
             // Another member may be newer and read it.
-            return settle_with(&self.spec.name, &settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
+            return settle_with(&self.spec.name, &open.settle, Settlement::GiveBack(policy.jittered(deliveries))).await;
         }
         tracing::error!(target: "catga::delivery", %error, durable = %self.spec.name, "a delivery cannot be read: it becomes a dead letter");
         self.in_flight += 1;
-        self.open.insert(sequence, Open { settle, work: 1, left: 1, give_back: false });
+        // The number alone would take what a store that was made anew brings under it for the same.
+        let about = fingerprint(&[&bytes, &sequence.to_le_bytes()]);
+        self.open.insert(sequence, open);
         let failure = Failure::new("codec", error.to_string());
         let content = DeadContent::Unreadable(bytes);
         let grave = Grave { handler: None, attempts: deliveries, replays: 0, failure, content };
-        self.store_dead(sequence, u128::from(sequence), grave);
+        self.store_dead(sequence, about, grave);
         self.one_less(sequence).await;
     }
 
@@ -159,29 +170,63 @@ impl DurableTask {
         };
         self.node.counters.dead_letters(1);
         let node = self.node.clone();
-        self.store(sequence, move || {
+        let attempt = move || {
             let (node, letter) = (node.clone(), letter.clone());
-            Box::pin(async move { node.link.bury(letter).await })
-        });
+            Box::pin(async move { node.link.bury(letter).await }) as _
+        };
+        self.store(sequence, attempt, None);
     }
 
-    /// Stores until the store confirms; the delivery is not settled before.
-    pub(super) fn store(
+    /// Stores until the store confirms; the delivery is not settled before. Work that the store refuses comes back when its
+    /// delay has passed.
+    fn store(
         &mut self,
         sequence: u64,
         attempt: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + 'static,
+        mut work: Option<(Work, Duration)>,
     ) {
         if let Some(open) = self.open.get_mut(&sequence) {
             open.left += 1;
         }
+        let stop = self.node.stop.clone();
         self.stores.push(Box::pin(async move {
             while let Err(error) = attempt().await {
+                if let Some((work, delay)) = work.take_if(|_| is_refusal(&error)) {
+                    tracing::error!(
+                        target: "catga::delivery", %error, handler = %work.handler.name, id = %work.envelope.id,
+                        "the store refuses to take a message back: it waits here for its next run"
+                    );
+                    stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+                    return Stored { sequence, refused: Some(work) };
+                }
                 tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
                 tokio::time::sleep(STORE_AGAIN).await;
             }
-            sequence
+            Stored { sequence, refused: None }
         }));
     }
+
+    /// Takes note of a store that has ended. What was refused runs again from here, so that a store that is full can get
+    /// empty; but not what may kill its process: its count is kept in the store, and it goes back there.
+    pub(super) async fn stored(&mut self, stored: Stored) {
+        let Stored { sequence, refused } = stored;
+        if let Some(work) = refused {
+            let stopping = self.node.stop.is_cancelled();
+            if !stopping && work.crashes == 0 {
+                self.round = Round::start();
+                return self.admit(sequence, work).await;
+            }
+            if let Some(open) = self.open.get_mut(&sequence) {
+                open.give_back = Some(if stopping { Duration::ZERO } else { STORE_AGAIN });
+            }
+        }
+        self.one_less(sequence).await;
+    }
+}
+
+/// Whether the store says that it will not take a message back: it is full, or the durable was deleted.
+fn is_refusal(error: &Error) -> bool {
+    error.outcome() == Outcome::NotStarted && matches!(error.kind(), ErrorKind::Overloaded | ErrorKind::NotFound)
 }
 
 /// How often a message was replayed after it had become a dead letter.

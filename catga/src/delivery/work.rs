@@ -33,9 +33,10 @@ pub(super) struct Work {
     pub(super) declared: bool,
 }
 
-/// A run that is under way, or waits for its turn.
+/// A run that is under way, may begin, or waits for its turn.
 pub(super) enum Begun {
     Started(Started<()>, Permit),
+    Admitted(Permit),
     Waiting(oneshot::Receiver<Permit>),
 }
 
@@ -53,11 +54,9 @@ impl Work {
         let running = async {
             match begun {
                 Begun::Started(started, permit) => self.finish(started, permit, node).await,
+                Begun::Admitted(permit) => self.run_whole(permit, node).await,
                 Begun::Waiting(turn) => match turn.await {
-                    Ok(permit) => match self.start(node) {
-                        Ok(started) => self.finish(started, permit, node).await,
-                        Err(error) => RunResult::Ended(Err(error)),
-                    },
+                    Ok(permit) => self.run_whole(permit, node).await,
                     Err(_) => RunResult::NotStarted,
                 },
             }
@@ -77,7 +76,14 @@ impl Work {
         let metadata = Metadata { repeat: self.repeat, ..Metadata::of(&self.envelope, None) };
         let mut run = Run::new(&**node, &self.handler.name, Source::Known(&metadata));
         (run.attempt, run.everywhere) = (self.attempt, self.handler.group.is_none());
-        Ok(start(run, |run| self.handler.erased().start_event(&*message, run)))
+        Ok(start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*message, run)))
+    }
+
+    async fn run_whole(&self, permit: Permit, node: &Arc<Node>) -> RunResult {
+        match self.start(node) {
+            Ok(started) => self.finish(started, permit, node).await,
+            Err(error) => RunResult::Ended(Err(error)),
+        }
     }
 
     async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {

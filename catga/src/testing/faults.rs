@@ -27,12 +27,24 @@ impl Fault {
     }
 
     /// The traffic arrives twice.
+    ///
+    /// # Panics
+    ///
+    /// If `traffic` can only be dropped: what goes to the store, its confirmation, or an acknowledgement.
+    #[track_caller]
     pub fn duplicate(traffic: Traffic) -> Self {
+        check_on_its_way(traffic);
         Self::new(Action::Duplicate, Some(traffic))
     }
 
     /// The traffic arrives later.
+    ///
+    /// # Panics
+    ///
+    /// As [`duplicate`](Self::duplicate).
+    #[track_caller]
     pub fn delay(traffic: Traffic, delay: Duration) -> Self {
+        check_on_its_way(traffic);
         Self::new(Action::Delay(delay), Some(traffic))
     }
 
@@ -70,4 +82,11 @@ impl Fault {
     pub(super) fn into_rule(self) -> Rule {
         self.0
     }
+}
+
+/// A test that puts a fault in force which cannot strike would show nothing.
+#[track_caller]
+fn check_on_its_way(traffic: Traffic) {
+    let dropped_only = matches!(traffic, Traffic::Store | Traffic::StoreConfirmation | Traffic::Acknowledgement);
+    assert!(!dropped_only, "`{traffic:?}` can only be dropped: it does not arrive twice or later");
 }

@@ -176,6 +176,15 @@ impl Inbox {
 }
 
 impl InboxSenders {
+    /// Whether the node behind it is gone: it takes nothing out of any queue any more.
+    pub fn is_closed(&self) -> bool {
+        self.events.is_closed()
+            && self.requests.is_closed()
+            && self.probes.is_closed()
+            && self.replies.is_closed()
+            && self.cluster.is_closed()
+    }
+
     /// The queue that a request belongs into.
     pub fn queue_of(&self, request: &Envelope) -> &mpsc::Sender<Envelope> {
         match &request.request {
@@ -201,6 +210,9 @@ pub trait Link: Send + Sync + 'static {
 
     /// Stores a message for one durable alone, to be delivered when `delay` has passed, and returns when it is stored.
     /// The same `identity` is stored once.
+    ///
+    /// A store that is full answers `Overloaded`, one that does not know the durable `NotFound`, both with the outcome
+    /// `NotStarted`: then nothing is stored, and the node goes on with the message itself.
     fn store_for<'a>(
         &'a self,
         durable: &'a str,

@@ -28,9 +28,8 @@ pub fn property_4a(history: &History) -> Result<(), Violation> {
             // The window ends with the node: what it knew of its past is gone.
             What::Joined { .. } => seen.retain(|(on, ..)| *on != node),
             What::Effect(run) if !killed.contains(node) && !queries.contains(&run.number) => {
-                // What a handler emitted and the store did not take makes the run a failure, after its effect. And a
-                // node that was cut off may emit late what another one has emitted in its place.
-                let failed = (run.emits || run.emitted_by.is_some()) && history.crashed();
+                // What a handler emitted and the store did not take makes the run a failure, after its effect.
+                let failed = run.emits && history.crashed();
                 if !seen.insert((node, &run.handler, run.number)) && !failed {
                     violated!("`{}` took effect twice for {} on {node}", run.handler, run.number);
                 }

@@ -3,9 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use rustc_hash::FxHashMap;
+use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 
 #[cfg(feature = "testing")]
@@ -14,19 +15,16 @@ use super::{
     Settings,
     command::{Command, From},
     consumer::{CREDIT, InProcessConsumer},
+    dead_letters::DeadLetters,
     durable::{DurableState, Member},
-    stream::Stream,
+    stream::{Stored, Stream},
 };
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind},
     frame,
-    id::MessageId,
-    transport::{Backlog, Consumer, DeadLetter, Inbox, InboxSenders, Registration, Settlement},
+    transport::{Backlog, Consumer, Inbox, InboxSenders, Registration, Settlement},
 };
-
-/// The most dead letters; beyond, somebody should have looked.
-const MAX_DEAD: usize = 100_000;
 
 /// Everything that the nodes of one application share.
 pub(super) struct App {
@@ -35,9 +33,7 @@ pub(super) struct App {
     pub(super) durables: BTreeMap<Arc<str>, DurableState>,
     /// What happens at a time: leases that end, messages that come due.
     pub(super) timers: BTreeSet<(Instant, Arc<str>, u64, Timer)>,
-    pub(super) dead: BTreeMap<u64, (Instant, DeadLetter)>,
-    pub(super) dead_ids: FxHashMap<MessageId, u64>,
-    pub(super) next_dead: u64,
+    pub(super) dead_letters: DeadLetters,
 }
 
 /// What happens at a time.
@@ -61,9 +57,7 @@ impl App {
             stream: Stream::new(),
             durables: BTreeMap::new(),
             timers: BTreeSet::new(),
-            dead: BTreeMap::new(),
-            dead_ids: FxHashMap::default(),
-            next_dead: 0,
+            dead_letters: DeadLetters::default(),
         }
     }
 
@@ -87,7 +81,8 @@ impl App {
                 .map(|(sequence, _)| sequence)
                 .collect();
             let (sender, receiver) = mpsc::channel(2 * CREDIT);
-            state.connect(Member { node: node.node.clone(), incarnation: node.incarnation, sender, credit: 0 });
+            let (node, incarnation) = (node.node.clone(), node.incarnation);
+            state.connect(Member { node, incarnation, sender, credit: 0, doubtful_until: None });
             for sequence in owed {
                 state.acknowledge(sequence);
                 self.stream.settle(sequence);
@@ -136,6 +131,58 @@ impl App {
         }
     }
 
+    /// Stores for every durable that wants it.
+    pub(super) fn store(
+        &mut self,
+        name: &Arc<str>,
+        frame: Bytes,
+        identity: u128,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        if frame.len() > settings.max_bytes {
+            let (bytes, limit) = (frame.len(), settings.max_bytes);
+            let text = format!("`{name}`: {bytes} bytes are more than the store keeps, which is at most {limit}");
+            return Err(Error::not_started(ErrorKind::TooLarge, text));
+        }
+        let now = Instant::now();
+        if self.stream.admit(identity, now, settings) {
+            let head = self.stream.head();
+            let owed = self.durables.values().filter(|durable| durable.wants(name, head)).count();
+            if owed > 0 {
+                self.stream.push(Stored { name: name.clone(), frame, at: now, owed });
+                self.expire_stream(settings, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores for one durable alone. Refuses what finds no room: to give up another message for it would be a loss.
+    pub(super) fn store_for(
+        &mut self,
+        durable: &Arc<str>,
+        frame: Bytes,
+        identity: u128,
+        delay: Duration,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        let (now, limit) = (Instant::now(), settings.max_bytes);
+        let bytes: usize = self.durables.values().map(|durable| durable.own_bytes).sum();
+        let Some(state) = self.durables.get_mut(durable) else {
+            return Err(Error::not_started(ErrorKind::NotFound, format!("there is no durable `{durable}`")));
+        };
+        // What is here already is only confirmed once more. What is refused must not be remembered.
+        if bytes + frame.len() > limit && !self.stream.knows(identity) {
+            let text = format!("{bytes} bytes wait for another attempt of their handlers, of at most {limit}");
+            return Err(Error::not_started(ErrorKind::Overloaded, text));
+        }
+        if self.stream.admit(identity, now, settings) {
+            let sequence = self.stream.number();
+            state.keep(sequence, frame);
+            self.timers.insert((now + delay, durable.clone(), sequence, Timer::ComesDue));
+        }
+        Ok(())
+    }
+
     pub(super) fn settle(&mut self, name: &Arc<str>, sequence: u64, deliveries: u32, settlement: Settlement) {
         let Some(durable) = self.durables.get_mut(name) else { return };
         let now = Instant::now();
@@ -177,39 +224,33 @@ impl App {
         }
     }
 
+    /// Lets go of what has grown too old, and of what nobody is behind any more.
+    pub(super) fn keep_house(&mut self, settings: &Settings, now: Instant) {
+        // A node that was killed did not say that it leaves.
+        self.nodes.retain(|_, node| !node.inbox.is_closed());
+        self.expire_stream(settings, now);
+        for durable in self.durables.values_mut() {
+            durable.note_absence(now);
+        }
+        let expired: Vec<_> = self
+            .durables
+            .iter()
+            .filter(|(_, durable)| match (durable.alone_since, durable.spec.lifetime) {
+                (Some(since), Some(lifetime)) => now.duration_since(since) >= lifetime,
+                _ => false,
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in expired {
+            self.forget(&name);
+        }
+        self.dead_letters.expire(now, settings);
+    }
+
     /// Answers a request that could not be delivered, in the name of the node that it was for.
     pub(super) fn refuse(&self, envelope: &Envelope, kind: ErrorKind, text: &str) {
         let (Some(request), Some(asker)) = (&envelope.request, self.nodes.get(&envelope.source)) else { return };
         drop(asker.inbox.replies.try_send(Reply::new(request.token, Err(Error::not_started(kind, text)))));
-    }
-
-    pub(super) fn bury(&mut self, letter: DeadLetter) {
-        if self.dead_ids.get(&letter.id).is_some_and(|order| self.dead.contains_key(order)) {
-            return;
-        }
-        self.dead_ids.insert(letter.id, self.next_dead);
-        self.dead.insert(self.next_dead, (Instant::now(), letter));
-        self.next_dead += 1;
-        if self.dead.len() > MAX_DEAD
-            && let Some((_, (_, oldest))) = self.dead.pop_first()
-        {
-            let (id, limit) = (oldest.id, MAX_DEAD);
-            tracing::error!(target: "catga::delivery", %id, limit, "there are too many dead letters: the oldest is given up");
-        }
-        if self.dead_ids.len() > 2 * MAX_DEAD {
-            let dead = &self.dead;
-            self.dead_ids.retain(|_, order| dead.contains_key(order));
-        }
-    }
-
-    pub(super) fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> Vec<DeadLetter> {
-        let start = after.and_then(|id| self.dead_ids.get(&id)).map_or(0, |order| order + 1);
-        self.dead.range(start..).take(limit).map(|(_, (_, letter))| letter.clone()).collect()
-    }
-
-    /// Its place is still known afterwards: who lists dead letters and deletes them goes on behind it.
-    pub(super) fn delete_dead(&mut self, id: MessageId) -> bool {
-        self.dead_ids.get(&id).is_some_and(|order| self.dead.remove(order).is_some())
     }
 
     pub(super) fn backlog(&self, node: &str, incarnation: u64) -> Backlog {
@@ -240,5 +281,64 @@ impl App {
             owed: connected.map(|durable| durable.backlog(&self.stream)).sum(),
             queued: self.nodes.values().filter(|node| !node.inbox.events.is_closed()).map(queued).sum(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Durable;
+
+    /// An application with one node, and what that receives.
+    fn app() -> (App, Inbox) {
+        let durable = Durable {
+            name: "n.node1".into(),
+            events: Vec::new(),
+            shared: false,
+            ack_wait: Duration::from_secs(30),
+            lifetime: None,
+        };
+        let node = Registration {
+            app: "app".into(),
+            node: "node1".into(),
+            incarnation: 1,
+            events: Vec::new(),
+            requests: Vec::new(),
+            durables: vec![durable],
+            queue: 1,
+        };
+        let mut app = App::new();
+        let (inbox, _) = app.join(node, &mpsc::channel(1).0);
+        (app, inbox)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_another_attempt_is_bounded_and_what_is_refused_is_not_remembered() {
+        let settings = Settings { max_bytes: 1_000, ..Settings::default() };
+        let (mut app, _inbox) = app();
+        let store = |app: &mut App, identity| {
+            let frame = Bytes::from(vec![0; 400]);
+            app.store_for(&"n.node1".into(), frame, identity, Duration::ZERO, &settings).map_err(|error| error.kind())
+        };
+        assert_eq!([1, 2, 3].map(|one| store(&mut app, one)), [Ok(()), Ok(()), Err(ErrorKind::Overloaded)]);
+        assert_eq!(store(&mut app, 2), Ok(()), "it is here already");
+        app.settle(&"n.node1".into(), 1, 1, Settlement::Acknowledge);
+        assert_eq!(store(&mut app, 3), Ok(()));
+        assert_eq!(app.backlog("node1", 1).here, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_ended_without_a_word_is_forgotten() {
+        let (mut app, inbox) = app();
+        app.keep_house(&Settings::default(), Instant::now());
+        assert_eq!(app.nodes.len(), 1);
+        // While it shuts down it takes no more requests, but waits for replies.
+        let Inbox { replies, events, requests, probes, cluster } = inbox;
+        drop((events, requests, probes, cluster));
+        app.keep_house(&Settings::default(), Instant::now());
+        assert_eq!(app.nodes.len(), 1);
+        drop(replies);
+        app.keep_house(&Settings::default(), Instant::now());
+        assert!(app.nodes.is_empty());
     }
 }

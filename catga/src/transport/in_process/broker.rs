@@ -14,7 +14,6 @@ use super::{
     command::{Command, Content, From, Parcel, parcel},
     consumer::hand_over,
     faults::{Fate, Faults, Traffic},
-    stream::Stored,
 };
 use crate::{error::ErrorKind, frame};
 
@@ -83,10 +82,11 @@ impl Broker {
                 if self.faults.decide(Traffic::Store, &name, &from.node, "") == Fate::Lose {
                     return;
                 }
-                self.store(&from.app, &name, frame, identity);
+                let settings = self.settings;
+                let stored = self.app(&from.app).store(&name, frame, identity, &settings);
                 self.pump(&from.app, None);
                 if self.faults.decide(Traffic::StoreConfirmation, &name, &from.node, "") != Fate::Lose {
-                    let _ = done.send(());
+                    let _ = done.send(stored);
                 }
             }
             Command::StoreFor { from, durable, frame, identity, delay, done } => {
@@ -94,7 +94,8 @@ impl Broker {
                 if fate == Fate::Lose {
                     return;
                 }
-                let stored = self.store_for(&from.app, &durable, frame, identity, delay);
+                let settings = self.settings;
+                let stored = self.app(&from.app).store_for(&durable, frame, identity, delay, &settings);
                 self.pump(&from.app, Some(&durable));
                 if self.faults.decide(Traffic::StoreConfirmation, "", &from.node, "") != Fate::Lose {
                     let _ = done.send(stored);
@@ -136,18 +137,17 @@ impl Broker {
                 if self.faults.decide(Traffic::Store, "", &from.node, "") == Fate::Lose {
                     return;
                 }
-                self.app(&from.app).bury(*letter);
+                let settings = self.settings;
+                self.app(&from.app).dead_letters.bury(*letter, &settings);
                 let _ = done.send(());
             }
             Command::DeadLetters { app, after, limit, done } => {
-                drop(done.send(self.app(&app).dead_letters(after, limit)))
+                drop(done.send(self.app(&app).dead_letters.list(after, limit)))
             }
             Command::DeadLetter { app, id, done } => {
-                let app = self.app(&app);
-                let found = app.dead_ids.get(&id).and_then(|order| app.dead.get(order));
-                drop(done.send(found.map(|(_, letter)| letter.clone())));
+                drop(done.send(self.app(&app).dead_letters.get(id).cloned()));
             }
-            Command::DeleteDeadLetter { app, id, done } => drop(done.send(self.app(&app).delete_dead(id))),
+            Command::DeleteDeadLetter { app, id, done } => drop(done.send(self.app(&app).dead_letters.delete(id))),
             Command::Backlog { from, done } => {
                 let _ = done.send(self.app(&from.app).backlog(&from.node, from.incarnation));
             }
@@ -209,9 +209,7 @@ impl Broker {
             Fate::Pass => self.deliver(parcel),
             Fate::Lose => {}
             Fate::Double => {
-                if let Some(twin) = parcel.twin() {
-                    self.deliver(twin);
-                }
+                self.deliver(parcel.twin());
                 self.deliver(parcel);
             }
             Fate::Delay(delay) => {
@@ -252,33 +250,6 @@ impl Broker {
         }
     }
 
-    fn store(&mut self, app: &Arc<str>, name: &Arc<str>, frame: Bytes, identity: u128) {
-        let (settings, now) = (self.settings, Instant::now());
-        let app = self.app(app);
-        if !app.stream.admit(identity, now, &settings) {
-            return;
-        }
-        let head = app.stream.head();
-        let owed = app.durables.values().filter(|durable| durable.wants(name, head)).count();
-        if owed > 0 {
-            app.stream.push(Stored { name: name.clone(), frame, at: now, owed });
-            app.expire_stream(&settings, now);
-        }
-    }
-
-    /// Stores for one durable alone; says whether the durable exists.
-    fn store_for(&mut self, app: &Arc<str>, durable: &Arc<str>, frame: Bytes, identity: u128, delay: Duration) -> bool {
-        let (settings, now) = (self.settings, Instant::now());
-        let app = self.app(app);
-        let Some(state) = app.durables.get_mut(durable) else { return false };
-        if app.stream.admit(identity, now, &settings) {
-            let sequence = app.stream.number();
-            state.keep(sequence, frame);
-            app.timers.insert((now + delay, durable.clone(), sequence, Timer::ComesDue));
-        }
-        true
-    }
-
     /// Delivers what is due, to those who asked for it: of one durable, or of all.
     fn pump(&mut self, app: &Arc<str>, only: Option<&Arc<str>>) {
         let now = Instant::now();
@@ -317,12 +288,7 @@ impl Broker {
                 let Some(state) = app.durables.get_mut(&durable) else { continue };
                 match timer {
                     Timer::ComesDue => state.make_ready(sequence),
-                    Timer::LeaseEnds => {
-                        let ended = state.open.get(&sequence).is_some_and(|open| open.lease_ends <= now);
-                        if ended && state.take_back(sequence) {
-                            state.make_ready(sequence);
-                        }
-                    }
+                    Timer::LeaseEnds => state.end_lease(sequence, now),
                 }
                 pumped.push((name.clone(), durable));
             }
@@ -335,28 +301,7 @@ impl Broker {
     fn keep_house(&mut self) {
         let (settings, now) = (self.settings, Instant::now());
         for app in self.apps.values_mut() {
-            app.expire_stream(&settings, now);
-            for durable in app.durables.values_mut() {
-                durable.note_absence(now);
-            }
-            let expired: Vec<_> = app
-                .durables
-                .iter()
-                .filter(|(_, durable)| match (durable.alone_since, durable.spec.lifetime) {
-                    (Some(since), Some(lifetime)) => now.duration_since(since) >= lifetime,
-                    _ => false,
-                })
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in expired {
-                app.forget(&name);
-            }
-            while let Some(oldest) = app.dead.first_entry()
-                && now.duration_since(oldest.get().0) >= settings.dead_letter_age
-            {
-                let (_, (_, letter)) = oldest.remove_entry();
-                app.dead_ids.remove(&letter.id);
-            }
+            app.keep_house(&settings, now);
         }
     }
 }

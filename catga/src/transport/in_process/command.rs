@@ -45,7 +45,7 @@ pub(super) enum Command {
         name: Arc<str>,
         frame: Bytes,
         identity: u128,
-        done: Done<()>,
+        done: Done<Result<(), Error>>,
     },
     StoreFor {
         from: From,
@@ -53,7 +53,7 @@ pub(super) enum Command {
         frame: Bytes,
         identity: u128,
         delay: Duration,
-        done: Done<bool>,
+        done: Done<Result<(), Error>>,
     },
     Request {
         from: From,
@@ -152,17 +152,16 @@ pub(super) fn parcel(app: &Arc<str>, to: &Arc<str>, content: Content) -> Parcel 
 }
 
 impl Parcel {
-    /// A second copy, for what can be doubled.
-    pub(super) fn twin(&self) -> Option<Self> {
+    /// A second copy.
+    pub(super) fn twin(&self) -> Self {
         let content = match &self.content {
             Content::Event(envelope) => Content::Event(envelope.clone()),
             Content::Request(envelope) => Content::Request(envelope.clone()),
             Content::Announcement(announcement) => Content::Announcement(announcement.clone()),
-            Content::Reply(Reply { token, result: Ok(payload) }) => {
-                Content::Reply(Reply::new(*token, Ok(payload.clone())))
+            Content::Reply(Reply { token, result }) => {
+                Content::Reply(Reply::new(*token, result.as_ref().cloned().map_err(Error::duplicate)))
             }
-            Content::Reply(_) => return None,
         };
-        Some(Self { app: self.app.clone(), to: self.to.clone(), content })
+        Self { app: self.app.clone(), to: self.to.clone(), content }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct DurableState {
     cursor: u64,
     /// Messages stored for this durable alone.
     own: BTreeMap<u64, Bytes>,
+    /// How many bytes those take.
+    pub(super) own_bytes: usize,
     /// What is to be delivered before anything new.
     ready: BTreeSet<u64>,
     /// Delivered and not settled.
@@ -30,7 +32,9 @@ pub(super) struct DurableState {
     counts: FxHashMap<u64, u32>,
     members: Vec<Member>,
     next_member: usize,
-    /// Gone beyond the horizon, and not yet reported.
+    /// How many messages were in what went beyond the horizon while a node had it: that node may yet finish it.
+    gone: FxHashMap<u64, u64>,
+    /// Messages that are gone beyond the horizon, and not yet reported.
     missed: u64,
     /// Since when no node has been connected.
     pub(super) alone_since: Option<Instant>,
@@ -52,6 +56,8 @@ pub(super) struct Member {
     pub(super) sender: mpsc::Sender<Consumed>,
     /// How many deliveries it has asked for and not got.
     pub(super) credit: usize,
+    /// A lease of it ended: until then others are preferred, for it may be cut off.
+    pub(super) doubtful_until: Option<Instant>,
 }
 
 /// Something to deliver, and to whom.
@@ -72,11 +78,13 @@ impl DurableState {
             since: FxHashMap::default(),
             cursor: head,
             own: BTreeMap::new(),
+            own_bytes: 0,
             ready: BTreeSet::new(),
             open: BTreeMap::new(),
             counts: FxHashMap::default(),
             members: Vec::new(),
             next_member: 0,
+            gone: FxHashMap::default(),
             missed: 0,
             alone_since: None,
         };
@@ -159,6 +167,7 @@ impl DurableState {
 
     /// Stores something for this durable alone; it is delivered once [`ready`](Self::make_ready).
     pub(super) fn keep(&mut self, sequence: u64, frame: Bytes) {
+        self.own_bytes += frame.len();
         self.own.insert(sequence, frame);
     }
 
@@ -177,27 +186,55 @@ impl DurableState {
         true
     }
 
+    /// Takes a delivery back whose lease has ended, and makes it again.
+    pub(super) fn end_lease(&mut self, sequence: u64, now: Instant) {
+        let Some(open) = self.open.get(&sequence).filter(|open| open.lease_ends <= now) else { return };
+        if let Some(member) = self.members.iter_mut().find(|member| member.node == open.node) {
+            member.doubtful_until = Some(now + self.spec.ack_wait);
+        }
+        if self.take_back(sequence) {
+            self.make_ready(sequence);
+        }
+    }
+
     /// Settles a delivery, also one that waits to be made again; says whether an entry of the stream is done with.
     pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
         let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
         self.ready.remove(&sequence);
-        self.own.remove(&sequence).is_none() && known
+        self.gone.remove(&sequence);
+        match self.own.remove(&sequence) {
+            Some(frame) => {
+                self.own_bytes -= frame.len();
+                false
+            }
+            None => known,
+        }
     }
 
     /// An entry of the stream is gone beyond the horizon.
     pub(super) fn lose(&mut self, sequence: u64, name: &str, messages: u64) {
-        if self.wants(name, sequence) && self.owes(sequence) && !self.open.contains_key(&sequence) {
+        if !self.wants(name, sequence) || !self.owes(sequence) {
+            return;
+        }
+        if self.open.contains_key(&sequence) {
+            self.gone.insert(sequence, messages);
+        } else {
             self.ready.remove(&sequence);
             self.counts.remove(&sequence);
             self.missed += messages;
         }
     }
 
-    /// Takes the next thing to deliver, if there is one and somebody who asked for it. Looks no further than needed.
+    /// Takes the next thing to deliver, if there is one and somebody who asked for it, who is told first what was lost.
+    /// Looks no further than needed.
     pub(super) fn next_due(&mut self, stream: &mut Stream, now: Instant) -> Option<Due> {
-        let index = self.ready_member()?;
-        let (sequence, frame) = self.take_next(stream)?;
+        let index = self.ready_member(now)?;
+        let next = self.take_next(stream);
         let member = &mut self.members[index];
+        if self.missed > 0 && member.sender.try_send(Consumed::Lagged { missed: self.missed }).is_ok() {
+            self.missed = 0;
+        }
+        let (sequence, frame) = next?;
         member.credit -= 1;
         let deliveries = self.counts.remove(&sequence).unwrap_or(0) + 1;
         let node = member.node.clone();
@@ -214,17 +251,15 @@ impl DurableState {
         })
     }
 
-    /// The next member in turn that has asked for more; tells it first what was lost.
-    fn ready_member(&mut self) -> Option<usize> {
+    /// The next member in turn that has asked for more.
+    fn ready_member(&self, now: Instant) -> Option<usize> {
         let count = self.members.len();
-        let index = (0..count).map(|step| (self.next_member + step) % count).find(|index| {
+        let in_turn = (0..count).map(|step| (self.next_member + step) % count).filter(|index| {
             let member = &self.members[*index];
             member.credit > 0 && !member.sender.is_closed() && member.sender.capacity() > 1
-        })?;
-        if self.missed > 0 && self.members[index].sender.try_send(Consumed::Lagged { missed: self.missed }).is_ok() {
-            self.missed = 0;
-        }
-        Some(index)
+        });
+        // The first that is in no doubt, or else the first.
+        in_turn.min_by_key(|index| self.members[*index].doubtful_until.is_some_and(|until| now < until))
     }
 
     fn take_next(&mut self, stream: &mut Stream) -> Option<(u64, Bytes)> {
@@ -234,6 +269,7 @@ impl DurableState {
                 return Some((sequence, frame.clone()));
             }
             self.counts.remove(&sequence);
+            self.missed += self.gone.remove(&sequence).unwrap_or(0);
         }
         let found = stream
             .from(self.cursor)

@@ -90,7 +90,7 @@ impl Link for InProcessLink {
                 identity,
                 done,
             })
-            .await
+            .await?
         })
     }
 
@@ -104,20 +104,15 @@ impl Link for InProcessLink {
         Box::pin(async move {
             let frame = frame::encode_messages(std::slice::from_ref(&message))?;
             let durable: Arc<str> = durable.into();
-            let stored = self
-                .confirmed(|done| Command::StoreFor {
-                    from: self.from(),
-                    durable: durable.clone(),
-                    frame: frame.clone(),
-                    identity: identity.as_u128(),
-                    delay,
-                    done,
-                })
-                .await?;
-            match stored {
-                true => Ok(()),
-                false => Err(Error::not_started(ErrorKind::NotFound, format!("there is no durable `{durable}`"))),
-            }
+            self.confirmed(|done| Command::StoreFor {
+                from: self.from(),
+                durable: durable.clone(),
+                frame: frame.clone(),
+                identity: identity.as_u128(),
+                delay,
+                done,
+            })
+            .await?
         })
     }
 

@@ -8,6 +8,7 @@ mod app;
 mod broker;
 mod command;
 mod consumer;
+mod dead_letters;
 mod durable;
 mod faults;
 mod link;
@@ -35,17 +36,40 @@ const COMMANDS: usize = 4_096;
 
 /// A broker for nodes in one process; every clone is the same broker.
 ///
-/// ```no_run
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), catga::Error> {
-/// use catga::{Mediator, transport::InProcess};
+/// ```standalone_crate
+/// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// let broker = InProcess::new();
-/// let first = Mediator::builder().node("node1").transport(broker.clone()).build().await?;
-/// let second = Mediator::builder().node("node2").transport(broker).build().await?;
-/// # first.shutdown().await?;
-/// # second.shutdown().await
-/// # }
+/// use catga::{Command, Mediator, SendOptions, handler, transport::InProcess};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Command, Clone, Serialize, Deserialize)]
+/// #[response(u64)]
+/// struct NextNumber {}
+///
+/// #[derive(Default)]
+/// struct Numbers(AtomicU64);
+///
+/// #[handler]
+/// impl Numbers {
+///     async fn next(&self, _: NextNumber) -> u64 {
+///         self.0.fetch_add(1, Ordering::Relaxed) + 1
+///     }
+/// }
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), catga::Error> {
+///     let broker = InProcess::new();
+///     let node = |id| Mediator::builder().node(id).state(Numbers::default()).transport(broker.clone()).build();
+///     let (first, second) = (node("node1").await?, node("node2").await?);
+///
+///     // The same key meets the same node, whichever is asked: the second time it is answered and not executed.
+///     let once = SendOptions { key: Some("number-42".into()), ..SendOptions::default() };
+///     assert_eq!(first.send_with(NextNumber {}, once.clone()).await?, 1);
+///     assert_eq!(second.send_with(NextNumber {}, once).await?, 1);
+///
+///     first.shutdown().await?;
+///     second.shutdown().await
+/// }
 /// ```
 #[derive(Clone)]
 pub struct InProcess {
@@ -59,11 +83,13 @@ pub struct InProcess {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) max_age: Duration,
+    /// Of the stream, and again of what is stored for one durable alone.
     pub(crate) max_bytes: usize,
     pub(crate) max_payload: usize,
     pub(crate) duplicate_window: Duration,
     pub(crate) store_timeout: Duration,
     pub(crate) dead_letter_age: Duration,
+    pub(crate) dead_letter_bytes: usize,
 }
 
 impl Default for Settings {
@@ -78,17 +104,23 @@ impl Default for Settings {
             duplicate_window: Duration::from_secs(120),
             store_timeout: Duration::from_secs(2),
             dead_letter_age: Duration::from_secs(30 * 24 * 3600),
+            dead_letter_bytes: 256 << 20,
         }
     }
 }
 
 impl InProcess {
-    /// A broker that keeps reliable events for 7 days and at most 1 GiB of them.
+    /// A broker that keeps reliable events for 7 days and at most 1 GiB of them; beyond, the oldest are given up.
+    ///
+    /// Apart from those it keeps at most 1 GiB of what waits for another attempt of its handler: what finds no room
+    /// there waits on its node. Dead letters are kept for 30 days, at most 100,000 of them and 256 MiB; beyond, the oldest
+    /// are given up, and an error is logged.
     pub fn new() -> Self {
         Self::with(Settings::default())
     }
 
-    /// A broker that gives up the oldest reliable events beyond this many bytes.
+    /// A broker that gives up the oldest reliable events beyond this many bytes, and keeps as many again of what waits for
+    /// another attempt. An event larger than that is refused as `TooLarge`.
     pub fn with_max_bytes(bytes: usize) -> Self {
         Self::with(Settings { max_bytes: bytes, ..Settings::default() })
     }

@@ -55,6 +55,11 @@ impl Stream {
         new
     }
 
+    /// Whether this identity was stored before.
+    pub(super) fn knows(&self, identity: u128) -> bool {
+        self.seen.contains(&identity)
+    }
+
     /// The number of the next entry.
     pub(super) fn head(&self) -> u64 {
         self.next

@@ -37,7 +37,6 @@ impl Refusal {
     pub(super) const MESSAGE_NOT_FOUND: u32 = 10_037;
     pub(super) const STREAM_NAME_IN_USE: u32 = 10_058;
     pub(super) const STREAM_NOT_FOUND: u32 = 10_059;
-    pub(super) const CONSUMER_EXISTS: u32 = 10_148;
 
     /// What went wrong, for whoever called.
     pub(super) fn into_error(self, what: &str) -> Error {

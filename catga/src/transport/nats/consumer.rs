@@ -166,10 +166,6 @@ impl Progress {
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
-
-    pub(super) fn highest(&self) -> u64 {
-        self.highest
-    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub(super) struct DeadLetters {
 /// A stored message, as the server gives it when asked for one.
 pub(super) struct Kept {
     pub(super) sequence: u64,
+    pub(super) subject: String,
+    /// When it was stored, as the server writes it.
+    pub(super) time: String,
     pub(super) payload: Bytes,
 }
 
@@ -39,6 +42,9 @@ struct Found {
 #[derive(Deserialize)]
 struct Message {
     seq: u64,
+    subject: String,
+    #[serde(default)]
+    time: String,
     #[serde(default)]
     data: String,
 }
@@ -47,7 +53,7 @@ impl DeadLetters {
     /// Stores a letter; the same id is stored once.
     pub(super) async fn bury(&self, store: &Store, letter: &DeadLetter) -> Result<(), Error> {
         let id = letter.id.to_string();
-        let payload = frame::encode_dead(letter)?;
+        let payload = frame::dead::encode_dead(letter)?;
         let parcel = Parcel { subject: self.names.dead(&id), id, headers: delayed(std::time::Duration::ZERO), payload };
         store.put(&parcel).await.map(drop)
     }
@@ -60,7 +66,7 @@ impl DeadLetters {
             let question = json!({ "seq": behind + 1, "next_by_subj": self.names.all("dead").as_str() });
             let Some(kept) = self.get(StreamKind::Dead, &question).await? else { break };
             behind = kept.sequence;
-            match frame::decode_dead(&kept.payload) {
+            match frame::dead::decode_dead(&kept.payload) {
                 Ok(letter) => letters.push((kept.sequence, letter)),
                 Err(error) => {
                     tracing::warn!(target: "catga::nats", sequence = kept.sequence, %error, "a dead letter cannot be read and is left out");
@@ -74,7 +80,7 @@ impl DeadLetters {
     pub(super) async fn find(&self, id: MessageId) -> Result<Option<(u64, DeadLetter)>, Error> {
         let question = json!({ "last_by_subj": self.names.dead(&id.to_string()).as_str() });
         let Some(kept) = self.get(StreamKind::Dead, &question).await? else { return Ok(None) };
-        Ok(Some((kept.sequence, frame::decode_dead(&kept.payload)?)))
+        Ok(Some((kept.sequence, frame::dead::decode_dead(&kept.payload)?)))
     }
 
     /// Deletes a letter; says whether it was there.
@@ -97,9 +103,10 @@ impl DeadLetters {
             Err(failed) if failed.is(Refusal::MESSAGE_NOT_FOUND) => return Ok(None),
             Err(failed) => return Err(failed.into_error(&what)),
         };
-        let payload = STANDARD.decode(&found.message.data).map_err(|error| {
-            Error::not_started(ErrorKind::Codec, format!("message {} of the stream cannot be read: {error}", found.message.seq))
+        let Message { seq: sequence, subject, time, data } = found.message;
+        let payload = STANDARD.decode(&data).map_err(|error| {
+            Error::not_started(ErrorKind::Codec, format!("message {sequence} of the stream cannot be read: {error}"))
         })?;
-        Ok(Some(Kept { sequence: found.message.seq, payload: payload.into() }))
+        Ok(Some(Kept { sequence, subject, time, payload: payload.into() }))
     }
 }

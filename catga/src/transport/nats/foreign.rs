@@ -42,9 +42,9 @@ pub(super) fn request(names: &Names, message: &Message) -> Result<Envelope, Erro
     let reply = message.reply.as_deref().unwrap_or_default();
     check_reply(names, reply)?;
     let name = names.type_of("request", &message.subject).unwrap_or_default();
-    let header = |name: &str| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
-    let arrived =
-        Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
+    let header =
+        |name: &str| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
+    let arrived = Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
     let mut envelopes = wire::read(&arrived)?;
     let (Some(mut envelope), true) = (envelopes.pop(), envelopes.is_empty()) else {
         return Err(Error::not_started(ErrorKind::Codec, "a request comes alone"));
@@ -71,7 +71,9 @@ pub(super) fn request(names: &Names, message: &Message) -> Result<Envelope, Erro
 /// with this node's permissions.
 fn check_reply(names: &Names, reply: &str) -> Result<(), Error> {
     let inbox = reply.strip_prefix("_INBOX.").or_else(|| reply.strip_prefix(&format!("{}.", names.inbox())));
-    let good = |rest: &str| !rest.is_empty() && rest.split('.').all(|token| !token.is_empty() && !token.contains(['*', '>', '$']));
+    let good = |rest: &str| {
+        !rest.is_empty() && rest.split('.').all(|token| !token.is_empty() && !token.contains(['*', '>', '$']))
+    };
     if reply.is_empty() || inbox.is_some_and(good) {
         return Ok(());
     }
@@ -126,7 +128,14 @@ mod tests {
         for good in ["", "_INBOX.abc.1", "shop.inbox.x"] {
             assert!(check_reply(&names, good).is_ok(), "{good}");
         }
-        for bad in ["$JS.API.STREAM.DELETE.shop-events", "shop.node.n1.request", "_INBOX", "_INBOX.", "_INBOX.>", "_INBOX.a..b"] {
+        for bad in [
+            "$JS.API.STREAM.DELETE.shop-events",
+            "shop.node.n1.request",
+            "_INBOX",
+            "_INBOX.",
+            "_INBOX.>",
+            "_INBOX.a..b",
+        ] {
             assert!(check_reply(&names, bad).is_err(), "{bad}");
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection::Connection,
     foreign,
-    names::Names,
+    names::{Names, is_name},
     wire::{self, Arrived},
 };
 use crate::{
@@ -162,7 +162,8 @@ impl Post {
             },
             "request" | "probe" => match frame::decode_messages(&message.payload) {
                 Ok(envelopes) => {
-                    for envelope in envelopes {
+                    // Its source is where the answer goes: anything but a node's name could be a command.
+                    for envelope in envelopes.into_iter().filter(|envelope| is_name(&envelope.source)) {
                         self.take(envelope).await;
                     }
                 }
@@ -203,11 +204,7 @@ pub(super) async fn send_replies(
 }
 
 /// Requests from foreign callers, to any node.
-pub(super) async fn serve_foreign(
-    post: Post,
-    mut subscriptions: Subscriptions,
-    closing: CancellationToken,
-) {
+pub(super) async fn serve_foreign(post: Post, mut subscriptions: Subscriptions, closing: CancellationToken) {
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
         match foreign::request(&post.names, &message) {
             Ok(envelope) => post.take(envelope).await,
@@ -225,7 +222,8 @@ pub(super) async fn take_events(
 ) {
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
         let Some(name) = names.type_of("event", &message.subject) else { continue };
-        let arrived = Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
+        let arrived =
+            Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
         match wire::read(&arrived) {
             Ok(envelopes) => {
                 for envelope in envelopes {

@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cloud_event,
     connection::Connection,
     dead::DeadLetters,
+    idle::Idle,
     inbox::{Sent, nobody, send_replies},
     names::Names,
     puller::delayed,
@@ -70,6 +72,7 @@ pub(super) struct NatsLink {
     pub(super) durables: Vec<Durable>,
     pub(super) sent: mpsc::Sender<Sent>,
     pub(super) frames: AtomicU64,
+    pub(super) idle: Idle,
     /// Where listed dead letters stand.
     pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
     /// Ends what receives.
@@ -90,6 +93,15 @@ impl NatsLink {
         self.places.store(Arc::new(places));
     }
 
+    /// Events as they leave: a lone one of a type that was quiet as a CloudEvent, all others as a frame.
+    fn written(&self, name: &Arc<str>, batch: &[Envelope]) -> Result<Bytes, Error> {
+        let quiet = self.idle.leaves(name);
+        match batch {
+            [lone] if quiet => cloud_event::write(lone),
+            _ => frame::encode_messages(batch),
+        }
+    }
+
     async fn list(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let behind = match after {
             None => 0,
@@ -97,7 +109,12 @@ impl NatsLink {
                 Some(sequence) => *sequence,
                 None => match self.letters.find(id).await? {
                     Some((sequence, _)) => sequence,
-                    None => return Err(Error::not_started(ErrorKind::NotFound, format!("there is no dead letter `{id}` to go on behind"))),
+                    None => {
+                        return Err(Error::not_started(
+                            ErrorKind::NotFound,
+                            format!("there is no dead letter `{id}` to go on behind"),
+                        ));
+                    }
                 },
             },
         };
@@ -146,7 +163,7 @@ impl Link for NatsLink {
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
-            let frame = frame::encode_messages(&batch)?;
+            let frame = self.written(&name, &batch)?;
             self.connections.events.publish(self.names.event(&name), frame).await
         }
         .boxed()
@@ -157,7 +174,7 @@ impl Link for NatsLink {
             let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
             let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
             let id = format!("{:032x}", fingerprint(&[name.as_bytes(), &ids]));
-            let payload = frame::encode_messages(&batch)?;
+            let payload = self.written(&name, &batch)?;
             let parcel = Parcel { subject: self.names.reliable(&name), id, headers: HeaderMap::new(), payload };
             self.events.put(&parcel).await.map(drop)
         }
@@ -172,6 +189,10 @@ impl Link for NatsLink {
         delay: Duration,
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
+            let own = self.durables.iter().any(|known| *known.name == *durable);
+            if !own && self.streams.durable(durable).await?.is_none() {
+                return Err(Error::not_started(ErrorKind::NotFound, format!("there is no durable `{durable}`")));
+            }
             let payload = frame::encode_messages(std::slice::from_ref(&message))?;
             let parcel = Parcel {
                 subject: self.names.retry(durable),

@@ -3,19 +3,25 @@
 
 mod api;
 mod clock;
+mod cloud_event;
 mod connection;
 mod consumer;
 mod dead;
 mod foreign;
+#[cfg(test)]
+mod fuzz;
+mod headers;
+mod idle;
 mod inbox;
 mod link;
 mod mux;
 mod names;
 mod options;
 mod puller;
+mod reaper;
 mod store;
 mod streams;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fmt,
@@ -34,12 +40,14 @@ use self::{
     clock::Clock,
     connection::Connection,
     dead::DeadLetters,
+    idle::Idle,
     inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
     link::{Connections, NatsLink},
     mux::Mux,
     names::{Names, StreamKind},
     options::Settings,
     puller::Puller,
+    reaper::Reaper,
     store::Store,
     streams::{Bounds, Streams, stream_name},
 };
@@ -80,7 +88,8 @@ impl Nats {
         let this = Self { settings: Arc::new(Settings::of_url(url.as_ref())?), bounds: Bounds::default() };
         let closing = CancellationToken::new();
         let _closed = closing.clone().drop_guard();
-        let connection = Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
+        let connection =
+            Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
         check_server(&connection.client().server_info())?;
         Ok(this)
     }
@@ -135,18 +144,28 @@ impl Nats {
         for connection in connections.all() {
             round_trip(connection).await?;
         }
-        let store = |kind| Store { mux: mux.clone(), stream: stream_name(&names, kind) };
+        let store = |kind| Store { mux: mux.clone(), stream: stream_name(&names, kind), streams: streams.clone() };
+        let letters = DeadLetters { api, names: names.clone() };
+        let reaper = Reaper {
+            connection: connections.work.clone(),
+            streams: streams.clone(),
+            letters: letters.clone(),
+            store: store(StreamKind::Dead),
+            node: node.node.clone(),
+        };
+        tokio::spawn(reaper.run(closing.clone()));
         let link = NatsLink {
             node: node.node.clone(),
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
-            letters: DeadLetters { api, names: names.clone() },
+            letters,
             names,
             connections,
             streams,
             durables: node.durables,
             sent,
             frames: AtomicU64::new(0),
+            idle: Idle::new(),
             places: ArcSwap::default(),
             closing: DropGuard::disarm(guard),
         };
@@ -167,9 +186,12 @@ async fn round_trip(connection: &Connection) -> Result<(), Error> {
     match asked {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
-            Err(Error::not_started(ErrorKind::Transport, format!("the server gives no information: {error}")).with_source(error))
+            Err(Error::not_started(ErrorKind::Transport, format!("the server gives no information: {error}"))
+                .with_source(error))
         }
-        Err(_) => Err(Error::not_started(ErrorKind::TimedOut, format!("the server did not answer within {ROUND_TRIP:?}"))),
+        Err(_) => {
+            Err(Error::not_started(ErrorKind::TimedOut, format!("the server did not answer within {ROUND_TRIP:?}")))
+        }
     }
 }
 

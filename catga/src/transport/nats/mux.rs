@@ -77,9 +77,7 @@ impl Mux {
         self.connection
             .hand_over(|client| async move {
                 match headers {
-                    Some(headers) => {
-                        client.publish_with_reply_and_headers(subject, reply, headers, payload).await
-                    }
+                    Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
                     None => client.publish_with_reply(subject, reply, payload).await,
                 }
             })
@@ -87,12 +85,15 @@ impl Mux {
         match tokio::time::timeout(limit, answered).await {
             Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(Error::not_started(
                 ErrorKind::NotFound,
-                format!("nobody answers at `{asked}`: JetStream is off, has no leader now, or what is asked for does not exist"),
+                format!(
+                    "nobody answers at `{asked}`: JetStream is off, has no leader now, or what is asked for does not exist"
+                ),
             )),
             Ok(Ok(message)) => Ok(message),
             Ok(Err(_)) | Err(_) => {
                 let refused = self.connection.refused().map(|text| format!("; the server says: {text}"));
-                let text = format!("the server did not answer at `{asked}` within {limit:?}{}", refused.unwrap_or_default());
+                let text =
+                    format!("the server did not answer at `{asked}` within {limit:?}{}", refused.unwrap_or_default());
                 Err(Error::unknown(ErrorKind::TimedOut, text))
             }
         }

@@ -102,6 +102,16 @@ pub(super) fn token(name: &str) -> String {
     name.replace('.', "~")
 }
 
+/// Whether this is the name of a node, and nothing else that could become a subject.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// The name behind a [`token`].
+pub(super) fn untoken(token: &str) -> String {
+    token.replace('~', ".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +120,7 @@ mod tests {
     fn no_two_names_become_one() {
         assert_ne!(Names::new("a.event").event("b"), Names::new("a").event("event.b"));
         assert_ne!(token("n.a.b"), token("n.a-b"));
+        assert_eq!(untoken(&token("n.a.b")), "n.a.b");
         assert_ne!(Names::new("a").node("b.request", "probe"), Names::new("a").node("b", "request.probe"));
     }
 

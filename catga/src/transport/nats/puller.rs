@@ -244,7 +244,8 @@ impl Puller {
             return None;
         }
         // The question is over; so many of it are not coming.
-        let left = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages")?.as_str().parse().ok());
+        let left =
+            message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages")?.as_str().parse().ok());
         self.asked = self.asked.saturating_sub(left.unwrap_or(ASKED));
         if status == StatusCode::TIMEOUT || status == StatusCode::NOT_FOUND {
             return None;
@@ -261,7 +262,12 @@ impl Puller {
         let name = names.type_of("reliable", &message.subject).unwrap_or_default().to_owned();
         let stream = names.stream(StreamKind::Events);
         // A foreign message without an id has the same one in each delivery.
-        let id = MessageId::derived(&[b"stored", stream.as_bytes(), self.stream_made.as_bytes(), &made.sequence.to_le_bytes()]);
+        let id = MessageId::derived(&[
+            b"stored",
+            stream.as_bytes(),
+            self.stream_made.as_bytes(),
+            &made.sequence.to_le_bytes(),
+        ]);
         let arrived = Arrived { name: &name, headers: message.headers.as_ref(), payload: &message.payload, id };
         let messages = wire::read(&arrived).map_err(|error| (message.payload.clone(), error));
         let settle = self.settle(subject, made.sequence);
@@ -269,12 +275,7 @@ impl Puller {
     }
 
     fn settle(&self, subject: Subject, sequence: u64) -> Arc<dyn Settle> {
-        Arc::new(SettleNats {
-            connection: self.connection.clone(),
-            subject,
-            settled: self.settled.0.clone(),
-            sequence,
-        })
+        Arc::new(SettleNats { connection: self.connection.clone(), subject, settled: self.settled.0.clone(), sequence })
     }
 
     /// There is room for what was asked for; the node that does not take it has ended.
@@ -370,7 +371,8 @@ impl Puller {
 
 async fn subscribe(connection: &Connection, inbox: &Subject) -> Result<Subscriber, Error> {
     connection.client().subscribe(inbox.clone()).await.map_err(|error| {
-        Error::not_started(crate::error::ErrorKind::Transport, format!("subscribing failed: {error}")).with_source(error)
+        Error::not_started(crate::error::ErrorKind::Transport, format!("subscribing failed: {error}"))
+            .with_source(error)
     })
 }
 

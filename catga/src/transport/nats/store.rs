@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{api::Refusal, mux::Mux};
-use crate::error::{Error, ErrorKind};
+use super::{api::Refusal, mux::Mux, streams::Streams};
+use crate::error::{Error, ErrorKind, Outcome};
 
 /// How long one attempt waits for its confirmation: a server that changes its leader answers none.
 const CONFIRMATION: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ pub(super) struct Parcel {
 pub(super) struct Store {
     pub(super) mux: Arc<Mux>,
     pub(super) stream: Arc<str>,
+    /// Makes the stream anew if it is gone.
+    pub(super) streams: Streams,
 }
 
 /// The server's answer to a message that is to be stored.
@@ -83,7 +85,8 @@ impl Store {
         let mut pause = PAUSE.0;
         let mut doubt = false;
         loop {
-            let asked = self.mux.ask(parcel.subject.clone(), Some(headers.clone()), parcel.payload.clone(), CONFIRMATION);
+            let asked =
+                self.mux.ask(parcel.subject.clone(), Some(headers.clone()), parcel.payload.clone(), CONFIRMATION);
             let error = match asked.await {
                 Ok(message) => match serde_json::from_slice::<Answer>(&message.payload) {
                     Ok(Answer { error: None, stream, seq }) if *stream == *self.stream => return Ok(seq),
@@ -108,16 +111,24 @@ impl Store {
                     }
                     Err(error) => {
                         doubt = true;
-                        Error::unknown(ErrorKind::Transport, format!("the server's confirmation cannot be read: {error}"))
+                        Error::unknown(
+                            ErrorKind::Transport,
+                            format!("the server's confirmation cannot be read: {error}"),
+                        )
                     }
                 },
                 Err(error) => {
-                    doubt |= error.outcome() == crate::error::Outcome::Unknown;
+                    doubt |= error.outcome() == Outcome::Unknown;
+                    if error.kind() == ErrorKind::NotFound
+                        && let Err(error) = self.streams.ensure().await
+                    {
+                        tracing::warn!(target: "catga::nats", %error, stream = %self.stream, "the stream is not there");
+                    }
                     error
                 }
             };
             if Instant::now() + pause >= until || error.kind() == ErrorKind::ShuttingDown {
-                let outcome = if doubt { crate::error::Outcome::Unknown } else { error.outcome() };
+                let outcome = if doubt { Outcome::Unknown } else { error.outcome() };
                 return Err(error.with_outcome(outcome));
             }
             tracing::debug!(target: "catga::nats", %error, id = parcel.id, "not stored yet; trying again");

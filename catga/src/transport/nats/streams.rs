@@ -12,17 +12,14 @@ use super::{
     api::{Api, Failed, Refusal},
     names::{Names, StreamKind, token},
 };
-use crate::{
-    error::Error,
-    transport::Durable,
-};
+use crate::{error::Error, transport::Durable};
 
 /// Where a stream or consumer says which layout it has; only a node with a newer one changes it.
 const LAYOUT: &str = "catga.layout";
 /// The layout that this version makes.
 const LAYOUT_NUMBER: u32 = 1;
-/// How often a delivery is made before the server gives up: a net for what kills the client before this code sees it.
-const MAX_DELIVERIES: i64 = 20;
+/// The consumer of what the server says of messages that it gave up.
+pub(super) const REAPER: &str = "reaper";
 /// The most deliveries of a durable that are not settled: what waits for its next run is among them.
 const MAX_UNSETTLED: i64 = 8_192;
 
@@ -33,6 +30,8 @@ pub(super) struct Bounds {
     pub(super) max_bytes: i64,
     pub(super) duplicate_window: Duration,
     pub(super) dead_letter_age: Duration,
+    /// How often a delivery is made before the server gives up: a net for what ends the client before this code sees it.
+    pub(super) max_deliveries: i64,
     /// `None` leaves it to the server: three where it is a cluster of at least three, else one.
     pub(super) replicas: Option<usize>,
 }
@@ -46,6 +45,8 @@ impl Default for Bounds {
             // Longer than any repeat of a store; each id takes about 200 bytes of the server's memory.
             duplicate_window: Duration::from_secs(120),
             dead_letter_age: Duration::from_secs(30 * 24 * 3600),
+            // Twice the crash limit: what catga itself gives up never gets there.
+            max_deliveries: 20,
             replicas: None,
         }
     }
@@ -65,7 +66,6 @@ pub(super) struct Streams {
 struct CreateConsumer<'a> {
     stream_name: &'a str,
     config: &'a consumer::Config,
-    action: &'a str,
 }
 
 /// The body of a call that needs none.
@@ -84,6 +84,7 @@ impl Streams {
                 events = Some(info);
             }
         }
+        self.ensure_reaper().await?;
         events.ok_or_else(|| Error::configuration("there is no stream of events"))
     }
 
@@ -210,16 +211,29 @@ impl Streams {
             if same || layout(&there.config.metadata) > LAYOUT_NUMBER {
                 return Ok((there, false));
             }
-            return Ok((self.create_consumer(&config, "update").await?, false));
+            return Ok((self.create_consumer(StreamKind::Events, &config).await?, false));
         }
-        Ok((self.create_consumer(&config, "").await?, true))
+        Ok((self.create_consumer(StreamKind::Events, &config).await?, true))
     }
 
-    async fn create_consumer(&self, config: &consumer::Config, action: &str) -> Result<consumer::Info, Error> {
-        let stream = self.names.stream(StreamKind::Events);
+    /// Makes the consumer of advisories.
+    pub(super) async fn ensure_reaper(&self) -> Result<(), Error> {
+        let config = consumer::Config {
+            durable_name: Some(REAPER.to_owned()),
+            name: Some(REAPER.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: Duration::from_secs(30),
+            ..consumer::Config::default()
+        };
+        self.create_consumer(StreamKind::Advisories, &config).await.map(drop)
+    }
+
+    /// Makes a consumer, or changes one that is there.
+    async fn create_consumer(&self, stream: StreamKind, config: &consumer::Config) -> Result<consumer::Info, Error> {
+        let stream = self.names.stream(stream);
         let name = config.durable_name.as_deref().unwrap_or_default();
         let what = format!("CONSUMER.CREATE.{stream}.{name}");
-        let body = CreateConsumer { stream_name: &stream, config, action };
+        let body = CreateConsumer { stream_name: &stream, config };
         let made: consumer::Info = self.api.call(&what, &body).await.map_err(|failed| failed.into_error(&what))?;
         // A server that is too old leaves out what it does not know, without a word.
         if made.config.filter_subjects != config.filter_subjects {
@@ -250,7 +264,7 @@ impl Streams {
             name: Some(name),
             ack_policy: AckPolicy::Explicit,
             ack_wait: durable.ack_wait,
-            max_deliver: MAX_DELIVERIES,
+            max_deliver: self.bounds.max_deliveries,
             max_ack_pending: MAX_UNSETTLED,
             filter_subjects: subjects,
             inactive_threshold: durable.lifetime.unwrap_or_default(),

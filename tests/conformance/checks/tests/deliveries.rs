@@ -76,6 +76,11 @@ fn property_4a_refuses_a_second_effect_without_a_kill() {
     handled().effect("node1", run(&NOTE.spec, 1, 1)).breaks(Property::P4a);
     let killed = handled().add("node1", What::Killed).effect("node1", run(&NOTE.spec, 1, 1));
     Property::P4a.check(&killed.history).unwrap();
+    // Nor does it matter who emitted the message, and that another node was cut off.
+    let echo = || Run { emitted_by: Some((1, 1)), ..run(&HEAR.spec, 2, 1) };
+    let cut = handled().add("node2", What::Fault(Fault::Cut)).effect("node1", echo());
+    Property::P4a.check(&cut.history).unwrap();
+    cut.effect("node1", echo()).breaks(Property::P4a);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use catga::{
 use super::Property;
 use crate::{
     history::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Parcel, Run, What},
-    messages::{NOTE, text_of},
+    messages::{HEAR, NOTE, text_of},
 };
 
 /// A history that is written by hand; each entry comes a millisecond after the one before.

@@ -4,6 +4,9 @@
 //! Decoding is bounded: a frame never holds more than [`MAX_MESSAGES`] entries, and no length in it is trusted beyond
 //! the bytes that are there.
 
+#[cfg(feature = "nats")]
+pub(crate) mod dead;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,6 +47,46 @@ struct MessageEntry<'a> {
     payload: &'a [u8],
 }
 
+impl<'a> MessageEntry<'a> {
+    fn of(envelope: &'a Envelope) -> Self {
+        Self {
+            id: envelope.id.as_u128(),
+            name: &envelope.name,
+            kind: envelope.kind,
+            source: &envelope.source,
+            correlation: envelope.correlation.as_u128(),
+            causation: envelope.causation.map(MessageId::as_u128),
+            time_ms: envelope.time_ms,
+            headers: envelope.headers.clone(),
+            repeat: envelope.repeat,
+            sequence: envelope.sequence,
+            request: envelope.request.clone(),
+            retry: envelope.retry.clone(),
+            payload: &envelope.payload,
+        }
+    }
+
+    /// The envelope; its payload shares the memory of the frame that the entry was read from.
+    fn envelope(self, frame: &Bytes) -> Result<Envelope, Error> {
+        self.headers.check()?;
+        Ok(Envelope {
+            id: MessageId::from_u128(self.id),
+            name: Arc::from(self.name),
+            kind: self.kind,
+            source: Arc::from(self.source),
+            correlation: MessageId::from_u128(self.correlation),
+            causation: self.causation.map(MessageId::from_u128),
+            time_ms: self.time_ms,
+            headers: self.headers,
+            payload: frame.slice_ref(self.payload),
+            repeat: self.repeat,
+            sequence: self.sequence,
+            request: self.request,
+            retry: self.retry,
+        })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct ReplyEntry<'a> {
     token: u64,
@@ -78,21 +121,7 @@ pub(crate) fn take<T>(
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
 pub(crate) fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
-    encode(MESSAGES, envelopes, |envelope| MessageEntry {
-        id: envelope.id.as_u128(),
-        name: &envelope.name,
-        kind: envelope.kind,
-        source: &envelope.source,
-        correlation: envelope.correlation.as_u128(),
-        causation: envelope.causation.map(MessageId::as_u128),
-        time_ms: envelope.time_ms,
-        headers: envelope.headers.clone(),
-        repeat: envelope.repeat,
-        sequence: envelope.sequence,
-        request: envelope.request.clone(),
-        retry: envelope.retry.clone(),
-        payload: &envelope.payload,
-    })
+    encode(MESSAGES, envelopes, MessageEntry::of)
 }
 
 /// How many messages a frame says that it holds.
@@ -106,24 +135,7 @@ pub(crate) fn count(frame: &Bytes) -> u64 {
 ///
 /// `Codec` for anything that is not a whole frame of messages in this version.
 pub(crate) fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
-    decode(MESSAGES, frame, |entry: MessageEntry<'_>| {
-        entry.headers.check()?;
-        Ok(Envelope {
-            id: MessageId::from_u128(entry.id),
-            name: Arc::from(entry.name),
-            kind: entry.kind,
-            source: Arc::from(entry.source),
-            correlation: MessageId::from_u128(entry.correlation),
-            causation: entry.causation.map(MessageId::from_u128),
-            time_ms: entry.time_ms,
-            headers: entry.headers,
-            payload: frame.slice_ref(entry.payload),
-            repeat: entry.repeat,
-            sequence: entry.sequence,
-            request: entry.request,
-            retry: entry.retry,
-        })
-    })
+    decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame))
 }
 
 /// Writes replies as one frame.
@@ -152,6 +164,10 @@ pub(crate) fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
     })
 }
 
+fn malformed(what: &str) -> Error {
+    Error::not_started(ErrorKind::Codec, format!("not a frame of this version: {what}"))
+}
+
 fn encode<'a, T, E: Serialize>(frame_type: u8, items: &'a [T], entry: impl Fn(&'a T) -> E) -> Result<Bytes, Error> {
     if items.len() > MAX_MESSAGES {
         return Err(Error::not_started(
@@ -173,7 +189,6 @@ fn decode<'a, E: Deserialize<'a>, T>(
     frame: &'a Bytes,
     item: impl Fn(E) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    let malformed = |what: &str| Error::not_started(ErrorKind::Codec, format!("not a frame of this version: {what}"));
     let [MAGIC, VERSION, found, count, rest @ ..] = &frame[..] else {
         return Err(malformed("its first bytes are not those of a frame"));
     };
@@ -269,5 +284,3 @@ mod tests {
         }
     }
 }
-pub(crate) fn encode_dead(_: &crate::dead_letter::DeadLetter) -> Result<Bytes, Error> { Err(Error::configuration("not yet")) }
-pub(crate) fn decode_dead(_: &Bytes) -> Result<crate::dead_letter::DeadLetter, Error> { Err(Error::configuration("not yet")) }

@@ -1,0 +1,151 @@
+//! The runs of a durable's task: started in place or in a task, held until their handler has room, and what came of them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    task::Poll,
+    time::Duration,
+};
+
+use super::{
+    durable::DurableTask,
+    observe::Occurrence,
+    round::Round,
+    work::{Begun, RunResult, Work},
+};
+use crate::middleware::gate::Entry;
+
+/// How long a message waits in the store that arrives while the same one, or another one under its number, is being handled.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A run that has ended.
+pub(super) struct Done {
+    sequence: u64,
+    handler: u16,
+    work: Work,
+    result: RunResult,
+}
+
+/// What found the queue of its handler full, by the number of the handler and in order, each with its delivery. It stays
+/// in flight, which bounds it; in the store it would lose its place.
+#[derive(Default)]
+pub(super) struct Held(BTreeMap<u16, VecDeque<(u64, Work)>>);
+
+impl DurableTask {
+    /// Starts a run: in place if it is its turn and it is quick, else in a task.
+    pub(super) async fn begin(&mut self, sequence: u64, work: Work) {
+        let number = self.number(&work.handler);
+        if !self.running.insert((work.envelope.id, number)) {
+            // The same message is being handled now, from another delivery: look again when that has ended.
+            self.store_again(sequence, work, LOOK_AGAIN);
+            return self.one_less(sequence).await;
+        }
+        match self.held.0.get_mut(&number) {
+            Some(queue) => queue.push_back((sequence, work)),
+            None => {
+                if let Some(work) = self.enter(sequence, number, work).await {
+                    self.held.0.insert(number, VecDeque::from([(sequence, work)]));
+                }
+            }
+        }
+    }
+
+    /// Starts what is held, as far as its handlers have room. A handler that has none has runs of this task, the end of
+    /// each of which leads here again.
+    pub(super) async fn start_held(&mut self) {
+        if !self.held.0.is_empty() {
+            self.round = Round::start();
+        }
+        for (number, mut queue) in std::mem::take(&mut self.held.0) {
+            while let Some((sequence, work)) = queue.pop_front() {
+                if let Some(work) = self.enter(sequence, number, work).await {
+                    queue.push_front((sequence, work));
+                    break;
+                }
+            }
+            if !queue.is_empty() {
+                self.held.0.insert(number, queue);
+            }
+        }
+    }
+
+    /// Lets go of everything that is not started, when the node stops.
+    pub(super) async fn let_go(&mut self) {
+        let held = std::mem::take(&mut self.held.0).into_values().flatten();
+        let mut rest = self.suspects.drain();
+        rest.extend(held);
+        for (sequence, work) in rest {
+            self.not_started(sequence, work);
+            self.one_less(sequence).await;
+        }
+    }
+
+    /// Enters the gate of the handler; gives the work back if too many wait there.
+    async fn enter(&mut self, sequence: u64, handler: u16, work: Work) -> Option<Work> {
+        let permit = match work.handler.enter() {
+            Entry::Now(permit) if self.round.is_quick() => permit,
+            Entry::Now(permit) => {
+                self.spawn(sequence, handler, work, Begun::Admitted(permit));
+                return None;
+            }
+            Entry::Wait(turn) => {
+                self.spawn(sequence, handler, work, Begun::Waiting(turn));
+                return None;
+            }
+            Entry::Full => return Some(work),
+        };
+        let result = match work.start(&self.node) {
+            Ok(mut started) => match started.first().await {
+                Poll::Ready(result) => result,
+                Poll::Pending => {
+                    self.spawn(sequence, handler, work, Begun::Started(started, permit));
+                    return None;
+                }
+            },
+            Err(error) => Err(error),
+        };
+        drop(permit);
+        self.end(Done { sequence, handler, work, result: RunResult::Ended(result) }).await;
+        None
+    }
+
+    /// Goes on with a run in a task of its own.
+    fn spawn(&self, sequence: u64, handler: u16, work: Work, begun: Begun) {
+        let (node, report) = (self.node.clone(), self.report.clone());
+        self.node.tasks.spawn(async move {
+            let result = work.run(begun, &node).await;
+            drop(report.send(Done { sequence, handler, work, result }).await);
+        });
+    }
+
+    /// Takes note of a run that has ended.
+    pub(super) async fn end(&mut self, done: Done) {
+        let Done { sequence, handler, work, result } = done;
+        self.running.remove(&(work.envelope.id, handler));
+        let (name, id) = (work.envelope.name.clone(), work.envelope.id);
+        match result {
+            RunResult::Ended(Ok(())) => {
+                self.recent.insert((id, handler));
+                let handled = || Occurrence::Handled { handler: work.handler.name.clone(), attempt: work.attempt };
+                self.node.observe(&name, id, handled);
+            }
+            RunResult::Ended(Err(error)) => {
+                self.node.observe(&name, id, || Occurrence::Failed {
+                    handler: work.handler.name.clone(),
+                    attempt: work.attempt,
+                    failure: error.failure.clone(),
+                });
+                self.fail(sequence, work, error);
+            }
+            RunResult::NotStarted => self.not_started(sequence, work),
+        }
+        self.one_less(sequence).await;
+    }
+
+    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
+    fn not_started(&mut self, sequence: u64, work: Work) {
+        match self.open.get_mut(&sequence) {
+            Some(open) if open.work == 1 => open.give_back = Some(Duration::ZERO),
+            _ => self.store_again(sequence, work, Duration::ZERO),
+        }
+    }
+}
