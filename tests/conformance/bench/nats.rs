@@ -84,20 +84,21 @@ impl Network {
         self.proxies.lock().unwrap().values().cloned().collect()
     }
 
-    /// So many messages that fit meet a fate, at whichever node.
+    /// So many messages meet a fate, at whichever node; `holds` says how many of them one message of NATS holds.
     fn strike(
         &self,
         count: usize,
         direction: Direction,
-        fits: fn(&Message) -> bool,
+        holds: fn(&Message) -> usize,
         rule: impl Fn(Direction, Box<Fits>) -> Rule + Send + Sync + 'static,
     ) {
         let left = Arc::new(AtomicUsize::new(count));
         let strike = move || {
             let left = left.clone();
-            let one_less = |left: usize| left.checked_sub(1);
             let struck = move |message: &Message| {
-                fits(message) && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+                let held = holds(message);
+                let less = |left: usize| (held > 0 && left > 0).then(|| left.saturating_sub(held));
+                left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
             };
             rule(direction, Box::new(struck))
         };
@@ -162,24 +163,32 @@ impl Subject for NatsSubject {
     }
 }
 
-fn is_acknowledgement(message: &Message) -> bool {
-    message.subject.starts_with("$JS.ACK.") && message.payload.starts_with(b"+ACK")
+fn acknowledgements(message: &Message) -> usize {
+    usize::from(message.subject.starts_with("$JS.ACK.") && message.payload.starts_with(b"+ACK"))
 }
 
-fn is_confirmation(message: &Message) -> bool {
-    message.subject.starts_with(INBOX) && message.payload.starts_with(b"{\"stream\":")
+fn confirmations(message: &Message) -> usize {
+    usize::from(message.subject.starts_with(INBOX) && message.payload.starts_with(b"{\"stream\":"))
 }
 
-fn is_delivery(message: &Message) -> bool {
-    message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."))
+fn deliveries(message: &Message) -> usize {
+    usize::from(message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK.")))
 }
 
-fn is_request(message: &Message) -> bool {
-    message.subject.starts_with("catga.node.") && message.subject.ends_with(".request")
+fn requests(message: &Message) -> usize {
+    in_frame(message, ".request")
 }
 
-fn is_reply(message: &Message) -> bool {
-    message.subject.starts_with("catga.node.") && message.subject.ends_with(".reply")
+fn replies(message: &Message) -> usize {
+    in_frame(message, ".reply")
+}
+
+/// How many requests or replies a frame holds that is for one node.
+fn in_frame(message: &Message, what: &str) -> usize {
+    let is_one = message.subject.starts_with("catga.node.") && message.subject.ends_with(what);
+    // Behind the magic byte, the version and the type stands the number; no frame holds more than one byte can say.
+    let number = message.payload.get(3).copied().unwrap_or_default();
+    if is_one { number.into() } else { 0 }
 }
 
 impl Faults for NatsSubject {
@@ -208,31 +217,31 @@ impl Faults for NatsSubject {
     }
 
     fn lose_acknowledgements(&self, count: usize) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.network.strike(count, Direction::ToServer, is_acknowledgement, Rule::drop) })
+        Box::pin(async move { self.network.strike(count, Direction::ToServer, acknowledgements, Rule::drop) })
     }
 
     fn lose_store_confirmations(&self, count: usize) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.network.strike(count, Direction::ToClient, is_confirmation, Rule::drop) })
+        Box::pin(async move { self.network.strike(count, Direction::ToClient, confirmations, Rule::drop) })
     }
 
     fn lose_deliveries(&self, count: usize) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.network.strike(count, Direction::ToClient, is_delivery, Rule::drop) })
+        Box::pin(async move { self.network.strike(count, Direction::ToClient, deliveries, Rule::drop) })
     }
 
     fn double_deliveries(&self, count: usize) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.network.strike(count, Direction::ToClient, is_delivery, Rule::duplicate) })
+        Box::pin(async move { self.network.strike(count, Direction::ToClient, deliveries, Rule::duplicate) })
     }
 
     fn double_requests(&self, count: usize) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.network.strike(count, Direction::ToClient, is_request, Rule::duplicate) })
+        Box::pin(async move { self.network.strike(count, Direction::ToClient, requests, Rule::duplicate) })
     }
 
     fn lose_replies(&self, count: usize) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.network.strike(count, Direction::ToClient, is_reply, Rule::drop) })
+        Box::pin(async move { self.network.strike(count, Direction::ToClient, replies, Rule::drop) })
     }
 
     fn delay_replies(&self, count: usize, delay: Duration) -> BoxFuture<'_, ()> {
         let late = move |direction, fits| Rule::delay(direction, fits, delay);
-        Box::pin(async move { self.network.strike(count, Direction::ToClient, is_reply, late) })
+        Box::pin(async move { self.network.strike(count, Direction::ToClient, replies, late) })
     }
 }

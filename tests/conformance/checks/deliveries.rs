@@ -133,13 +133,20 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
         _ => 1,
     });
     let largest = largest.max().unwrap_or(1);
+    let late = history.pace().late;
+    // Faults whose moment is not exactly known: on which node, if not on all, and until when.
+    let mut striking: Vec<(Option<&str>, std::time::Duration)> = Vec::new();
     let mut made: BTreeMap<(&str, u64), Made<'_>> = BTreeMap::new();
     let (mut duplicates, mut excused) = (0, 0);
     for (_, entry) in history.iter() {
         match &entry.what {
-            What::Killed | What::Fault(Fault::Cut) => {
-                let open = made.values().filter(|delivery| delivery.open && *delivery.node == *entry.node);
+            What::Killed | What::Fault(Fault::Cut | Fault::Restart) => {
+                // A store that ends is cut off from every node; and a sign that was given just now may not have arrived.
+                let node = (!matches!(entry.what, What::Fault(Fault::Restart))).then_some(&*entry.node);
+                let struck = made.values().filter(|delivery| node.is_none_or(|node| node == delivery.node));
+                let open = struck.filter(|delivery| delivery.open || delivery.last_sign + late > entry.at);
                 excused += open.map(|delivery| delivery.messages).sum::<usize>();
+                striking.push((node, entry.at + late));
             }
             What::Fault(
                 Fault::LoseAcknowledgements(count) | Fault::LoseDeliveries(count) | Fault::DoubleDeliveries(count),
@@ -160,6 +167,10 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
                     if before.open && entry.at - before.last_sign >= wait {
                         excused += messages;
                     }
+                }
+                // It may have come just before the fault was there.
+                if striking.iter().any(|(on, until)| on.is_none_or(|on| on == node) && entry.at < *until) {
+                    excused += messages;
                 }
                 let delivery = Made { node, messages, open: true, given_back: false, last_sign: entry.at };
                 made.insert((durable, *sequence), delivery);

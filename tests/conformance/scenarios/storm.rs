@@ -80,6 +80,7 @@ async fn what_is_stored_survives_a_restart_of_the_store(bench: &Bench) {
     bench.start("node2", &[NOTE]).await;
     if bench.journal.history().capabilities().survives_the_process {
         bench.publish_all("node1", 0..50, &Plan { before_ms: 200, ..Plan::default() }).await;
+        bench.pass(Duration::from_millis(100)).await;
         bench.fault("", Fault::Restart).await;
         bench.publish_all("node1", 50..60, &Plan::default()).await;
     }
