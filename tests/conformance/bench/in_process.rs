@@ -60,6 +60,10 @@ impl Faults for InProcessSubject {
         self.inject(Fault::cut(node))
     }
 
+    fn disconnect<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
+        panic!("nodes in one process have no connection, and say so")
+    }
+
     fn heal(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.0.heal())
     }

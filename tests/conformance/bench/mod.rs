@@ -148,12 +148,13 @@ impl Bench {
         }
     }
 
-    /// Puts a fault in force; `node` matters for a cut only.
+    /// Puts a fault in force; `node` matters for what strikes one node.
     pub async fn fault(&self, node: &str, fault: Fault) {
         self.journal.record(node, What::Fault(fault.clone()));
         let faults = self.subject.faults();
         match fault {
             Fault::Cut => faults.cut(node).await,
+            Fault::Disconnect => faults.disconnect(node).await,
             Fault::Heal => faults.heal().await,
             Fault::Restart => faults.restart().await,
             Fault::LoseAcknowledgements(count) => faults.lose_acknowledgements(count).await,

@@ -80,6 +80,10 @@ impl Network {
         proxy
     }
 
+    fn of(&self, node: &str) -> Option<Arc<Proxy>> {
+        self.proxies.lock().unwrap().get(node).cloned()
+    }
+
     fn proxies(&self) -> Vec<Arc<Proxy>> {
         self.proxies.lock().unwrap().values().cloned().collect()
     }
@@ -194,9 +198,16 @@ fn in_frame(message: &Message, what: &str) -> usize {
 impl Faults for NatsSubject {
     fn cut<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let proxy = self.network.proxies.lock().unwrap().get(node).cloned();
-            if let Some(proxy) = proxy {
+            if let Some(proxy) = self.network.of(node) {
                 proxy.refuse();
+                proxy.cut().await;
+            }
+        })
+    }
+
+    fn disconnect<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(proxy) = self.network.of(node) {
                 proxy.cut().await;
             }
         })

@@ -35,6 +35,10 @@ pub trait Faults: Send + Sync {
     /// Nothing reaches this node and nothing leaves it.
     fn cut<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()>;
 
+    /// The connections of this node end, and may be made again at once. Asked only of a transport that says it can be
+    /// disconnected.
+    fn disconnect<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()>;
+
     /// Ends every fault.
     fn heal(&self) -> BoxFuture<'_, ()>;
 

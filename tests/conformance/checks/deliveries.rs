@@ -140,7 +140,7 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
     let (mut duplicates, mut excused) = (0, 0);
     for (_, entry) in history.iter() {
         match &entry.what {
-            What::Killed | What::Fault(Fault::Cut | Fault::Restart) => {
+            What::Killed | What::Fault(Fault::Cut | Fault::Disconnect | Fault::Restart) => {
                 // A store that ends is cut off from every node; and a sign that was given just now may not have arrived.
                 let node = (!matches!(entry.what, What::Fault(Fault::Restart))).then_some(&*entry.node);
                 let struck = made.values().filter(|delivery| node.is_none_or(|node| node == delivery.node));

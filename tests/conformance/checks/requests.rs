@@ -64,7 +64,9 @@ pub fn property_12(history: &History) -> Result<(), Violation> {
     let mut doubtful: BTreeSet<&str> = BTreeSet::new();
     for (_, entry) in history.iter() {
         match &entry.what {
-            What::Killed | What::Fault(Fault::Cut) => drop(doubtful.insert(&entry.node)),
+            What::Killed | What::Fault(Fault::Cut | Fault::Disconnect) => drop(doubtful.insert(&entry.node)),
+            // For each it is as if the others were gone.
+            What::Fault(Fault::Restart) => doubtful.extend(history.joined()),
             What::Fault(Fault::Heal) => doubtful.clear(),
             What::Started(run) if asked.get(&run.number) == Some(&true) => {
                 if let Some(before) = on.insert(run.number, &entry.node)

@@ -88,6 +88,8 @@ pub struct Letter {
 pub enum Fault {
     Cut,
     Heal,
+    /// The connections of a node end, and may be made again at once.
+    Disconnect,
     /// Of the store, for which every node is cut off for a moment.
     Restart,
     LoseAcknowledgements(usize),

@@ -61,7 +61,12 @@ impl History {
 
     /// Whether a node crashed, or seemed to others to have crashed.
     pub fn crashed(&self) -> bool {
-        self.0.iter().any(|entry| matches!(entry.what, What::Killed | What::Fault(Fault::Cut)))
+        let gone = |what: &What| match what {
+            What::Killed => true,
+            What::Fault(fault) => matches!(fault, Fault::Cut | Fault::Disconnect | Fault::Restart),
+            _ => false,
+        };
+        self.0.iter().any(|entry| gone(&entry.what))
     }
 
     /// What callers asked for, by number; whether it was a command.
@@ -84,6 +89,11 @@ impl History {
             What::Joined { handlers, limits } => Some((&handlers[..], limits)),
             _ => None,
         })
+    }
+
+    /// Every node that ever joined.
+    pub fn joined(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|entry| matches!(entry.what, What::Joined { .. })).map(|entry| &*entry.node)
     }
 
     /// A handler, by name.

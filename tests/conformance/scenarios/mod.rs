@@ -2,6 +2,7 @@
 
 mod attempts;
 mod cluster;
+mod connections;
 mod faults;
 mod kills;
 mod load;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Scenario> {
         shutdown::all(),
         requests::all(),
         cluster::all(),
+        connections::all(),
         storm::all(),
     ];
     all.into_iter().flatten().collect()

@@ -75,18 +75,6 @@ async fn nothing_is_lost_in_a_storm(bench: &Bench) {
     bench.settled().await;
 }
 
-async fn what_is_stored_survives_a_restart_of_the_store(bench: &Bench) {
-    bench.start("node1", &[NOTE]).await;
-    bench.start("node2", &[NOTE]).await;
-    if bench.journal.history().capabilities().survives_the_process {
-        bench.publish_all("node1", 0..50, &Plan { before_ms: 200, ..Plan::default() }).await;
-        bench.pass(Duration::from_millis(100)).await;
-        bench.fault("", Fault::Restart).await;
-        bench.publish_all("node1", 50..60, &Plan::default()).await;
-    }
-    bench.settled().await;
-}
-
 fn stormy(history: &History) -> bool {
     history.effects().count() > 0 && history.0.iter().any(|entry| matches!(entry.what, What::Fault(_)))
 }
@@ -94,7 +82,4 @@ fn stormy(history: &History) -> bool {
 conformance_tests! {
     // Not for broken transports: with so much going on, one breach follows from another.
     nothing_is_lost_in_a_storm, [], stormy;
-    what_is_stored_survives_a_restart_of_the_store, [P1], |history| {
-        !history.capabilities().survives_the_process || history.effects().count() >= 120
-    };
 }
