@@ -64,6 +64,11 @@ pub trait Hooks: Send + Sync + 'static {
         Box::pin(async move { Some(delivery) })
     }
 
+    /// What had arrived when the node stopped taking, and goes to it as the rest.
+    fn draining(&self, _: &Place, rest: Vec<Delivery>) -> Vec<Delivery> {
+        rest
+    }
+
     /// A further source of deliveries for a place.
     fn extra(&self, _: &Place) -> Option<mpsc::Receiver<Delivery>> {
         None

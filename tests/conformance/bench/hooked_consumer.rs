@@ -75,8 +75,11 @@ impl<H: Hooks> Consumer for HookedConsumer<H> {
                 Some(passing) => passing.await.into_iter().collect(),
                 None => Vec::new(),
             };
-            rest.extend(self.inner.close().await.into_iter().map(|delivery| self.watch(delivery)));
-            rest
+            for delivery in self.inner.close().await {
+                let delivery = self.watch(delivery);
+                rest.extend(self.hooks.clone().delivering(&self.place, delivery).await);
+            }
+            self.hooks.draining(&self.place, rest)
         })
     }
 }

@@ -57,15 +57,21 @@ struct Door {
 impl NatsSubject {
     /// Starts a server.
     pub async fn subject() -> Arc<dyn Subject> {
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_test_writer();
-        let _ = log.try_init();
+        show_log();
         let permit = SERVERS.acquire().await.unwrap();
         let start = || Server::start(&ServerOptions::default());
         let server = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
         let network = Network { port: server.port(), proxies: Mutex::default(), faults: Mutex::default() };
         let capabilities = Nats::connect(server.url()).await.unwrap().capabilities();
         Arc::new(Self { network: Arc::new(network), capabilities, server: Mutex::new(server), _permit: permit })
+    }
+}
+
+/// A test that fails shows the log of its nodes, as `RUST_LOG` wants it.
+fn show_log() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        // Another test may have done so.
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_test_writer().try_init();
     }
 }
 

@@ -78,6 +78,30 @@ async fn a_transport_that_takes_nothing_back_is_rejected_for_what_a_shutdown_lea
     rejects(breakage, &[Property::P9]).await;
 }
 
+/// Takes its time to hand a delivery over, and keeps what it still has when the node stops taking.
+struct DropsOnDrain;
+
+impl Hooks for DropsOnDrain {
+    fn delivering(self: Arc<Self>, place: &Place, delivery: Delivery) -> BoxFuture<'static, Option<Delivery>> {
+        // In groups only: no scenario measures the time there.
+        let handing_over = Duration::from_millis(if place.shared { 10 } else { 0 });
+        Box::pin(async move {
+            tokio::time::sleep(handing_over).await;
+            Some(delivery)
+        })
+    }
+
+    fn draining(&self, _: &Place, _: Vec<Delivery>) -> Vec<Delivery> {
+        Vec::new()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_drops_what_is_left_at_its_end_is_rejected_for_what_was_left_without_a_word() {
+    let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, DropsOnDrain);
+    rejects(breakage, &[Property::P9]).await;
+}
+
 /// Makes full deliveries again that were acknowledged.
 #[derive(Default)]
 struct DeliversAgain(Ways);
