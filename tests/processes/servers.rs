@@ -84,3 +84,28 @@ async fn consumers_that_are_deleted_behind_our_back_are_made_anew(batch: usize) 
     // The group is made anew behind what one member has done; what the other one did behind that comes again.
     world.repeats_at_most(&NODES, "group", 2 * in_flight(batch));
 }
+
+in_both_ways!(what_is_published_before_the_first_delivery_survives_a_deleted_consumer);
+
+async fn what_is_published_before_the_first_delivery_survives_a_deleted_consumer(batch: usize) {
+    let _turn = turn().await;
+    // In an empty stream there is no place to go on from; in one that is not, what is older than the node is not for it.
+    for older in [0, 32] {
+        let server = server();
+        let world = World::new(&server);
+        let url = server.url();
+        let _older = world.worker("older", &url, &format!("publish=100..{}", 100 + older)).await;
+        world.reaches("older", "published", 1).await;
+        let mut node = world.worker("node1", &url, "roles=all,group").await;
+        node.stop();
+        let stream = events(&server).await;
+        for consumer in ["n~node1", "g~workers~catga-tests~Noted"] {
+            stream.delete_consumer(consumer).await.unwrap();
+        }
+        let _publisher = world.worker("publisher", &url, &format!("publish=0..64 batch={batch}")).await;
+        world.reaches("publisher", "published", 1).await;
+        node.go_on();
+        world.nothing_is_lost("publisher", &["node1"]).await;
+        assert_eq!(world.journals.numbers(&["node1"], "began all"), (0..64).map(|number| (number, 1)).collect());
+    }
+}

@@ -154,9 +154,6 @@ impl Progress {
 
     /// Where a durable begins that is made anew: everything that is not settled comes again.
     pub(super) fn start_again(&mut self) -> Option<u64> {
-        if self.highest == 0 {
-            return None;
-        }
         self.again = self.highest;
         self.pending = 0;
         Some(self.open.first().copied().unwrap_or(self.highest + 1))
@@ -213,7 +210,7 @@ mod tests {
     #[test]
     fn a_durable_that_is_made_anew_begins_with_what_is_not_settled() {
         let mut progress = Progress::default();
-        assert_eq!(progress.start_again(), None, "nothing was delivered: it begins with what is new");
+        assert_eq!(progress.start_again(), Some(1), "the stream was empty: all that is in it is new");
         for sequence in 1..=5 {
             progress.take(made(1, sequence, 0));
         }
