@@ -24,6 +24,7 @@ mod world;
 
 mod kills;
 
+mod failover;
 mod network;
 mod poison;
 
