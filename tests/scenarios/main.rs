@@ -9,6 +9,8 @@ mod faults;
 mod idempotency;
 mod intake;
 mod layers;
+mod metrics;
+mod overload;
 mod qos0;
 mod reliable;
 mod requests;

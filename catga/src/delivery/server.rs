@@ -272,7 +272,7 @@ impl RequestRun {
     fn start(&self, attempt: u32) -> Started<Bytes> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
         run.attempt = attempt;
-        start(run, |run| self.handler.erased().start_any(&*self.message, run))
+        start(run, &self.handler.meter, |run| self.handler.erased().start_any(&*self.message, run))
     }
 
     /// Whether no further run follows this result.
@@ -310,13 +310,8 @@ impl RequestRun {
             Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
             Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
         });
-        let limit = self.node.limits.max_reply;
         let (result, remember) = match result {
-            Ok(reply) if reply.len() > limit => {
-                let text = format!("the reply of handler `{handler}` takes {} bytes, more than {limit}", reply.len());
-                (Err(Error::new(ErrorKind::TooLarge, crate::error::Outcome::Failed, text)), true)
-            }
-            Ok(reply) => (Ok(reply), true),
+            Ok(reply) => (self.node.check_reply(handler, reply.len()).map(|()| reply), true),
             Err(error) => {
                 let (error, remember) = answer_of(handler, error);
                 (Err(error), remember)

@@ -3,7 +3,6 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
 use super::{
     node::Node,
@@ -14,7 +13,7 @@ use crate::{
     envelope::Envelope,
     error::Failure,
     middleware::{
-        gate::Permit,
+        gate::{Permit, Turn},
         run::{RunError, Started, start},
     },
 };
@@ -37,7 +36,7 @@ pub(super) struct Work {
 pub(super) enum Begun {
     Started(Started<()>, Permit),
     Admitted(Permit),
-    Waiting(oneshot::Receiver<Permit>),
+    Waiting(Turn),
 }
 
 /// How a run ended.
@@ -76,7 +75,7 @@ impl Work {
         let metadata = Metadata { repeat: self.repeat, ..Metadata::of(&self.envelope, None) };
         let mut run = Run::new(&**node, &self.handler.name, Source::Known(&metadata));
         (run.attempt, run.everywhere) = (self.attempt, self.handler.group.is_none());
-        Ok(start(run, |run| self.handler.erased().start_event(&*message, run)))
+        Ok(start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*message, run)))
     }
 
     async fn run_whole(&self, permit: Permit, node: &Arc<Node>) -> RunResult {

@@ -12,7 +12,8 @@ use crate::{
     id::MessageId,
 };
 
-const DEAD: u8 = 3;
+/// The type of a frame that holds a dead letter.
+pub(crate) const DEAD: u8 = 3;
 
 /// The most bytes that each text of a failure takes: what is stored beside the event must not keep it from fitting.
 const MAX_TEXT: usize = 4 * 1024;
@@ -44,7 +45,6 @@ enum ContentEntry<'a> {
 /// # Errors
 ///
 /// `Codec` if it cannot be written.
-#[cfg_attr(not(test), expect(dead_code, reason = "the transport over NATS is under construction"))]
 pub(crate) fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
     encode(DEAD, std::slice::from_ref(letter), |letter| DeadEntry {
         id: letter.id.as_u128(),
@@ -67,7 +67,6 @@ pub(crate) fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of one dead letter in this version.
-#[cfg_attr(not(test), expect(dead_code, reason = "the transport over NATS is under construction"))]
 pub(crate) fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
     let mut letters = decode(DEAD, frame, |entry: DeadEntry<'_>| {
         Ok(DeadLetter {

@@ -3,10 +3,17 @@
 
 mod api;
 mod clock;
+pub(crate) mod cloud_event;
 mod connection;
 mod consumer;
 mod dead;
+#[cfg(test)]
+mod document;
 mod foreign;
+#[cfg(test)]
+mod fuzz;
+mod headers;
+mod idle;
 mod inbox;
 mod link;
 mod mux;
@@ -16,7 +23,7 @@ mod puller;
 mod reaper;
 mod store;
 mod streams;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fmt,
@@ -35,6 +42,7 @@ use self::{
     clock::Clock,
     connection::Connection,
     dead::DeadLetters,
+    idle::Idle,
     inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
     link::{Connections, NatsLink},
     mux::Mux,
@@ -126,7 +134,7 @@ impl Nats {
         tokio::spawn(post().run(own, frames, closing.clone()));
         tokio::spawn(serve_foreign(post(), foreign, closing.clone()));
         tokio::spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
-        tokio::spawn(take_events(names.clone(), events, senders.events.clone(), closing.clone()));
+        tokio::spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
 
         let clock = Clock::new();
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::with_capacity(node.durables.len());
@@ -159,6 +167,7 @@ impl Nats {
             durables: node.durables,
             sent,
             frames: AtomicU64::new(0),
+            idle: Idle::new(),
             places: ArcSwap::default(),
             closing: DropGuard::disarm(guard),
         };

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
@@ -127,29 +126,29 @@ impl Puller {
         let mut renew = tokio::time::interval((self.spec.ack_wait / 3).max(Duration::from_millis(1)));
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
-            let trouble = self.ask().await.err();
+            self.ask().await;
             let due = self.held.first_key_value().map(|((due, _), _)| *due);
             let mut settled = Vec::new();
             let trouble = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = renew.tick() => { self.renew().await; trouble }
-                () = sleep_until(due) => { self.hand_over_due().await; trouble }
-                _ = self.settled.1.recv_many(&mut settled, 256) => trouble,
+                _ = renew.tick() => { self.renew().await; None }
+                () = sleep_until(due) => { self.hand_over_due().await; None }
+                _ = self.settled.1.recv_many(&mut settled, 256) => None,
                 message = subscriber.next() => match message {
-                    Some(message) => self.receive(message).await.or(trouble),
+                    Some(message) => self.receive(message).await,
                     None => Some(Trouble::Dead),
                 },
                 changed = epochs.changed() => {
                     // What was asked over the connection before is not answered.
                     self.asked = 0;
-                    changed.err().map(|_| Trouble::Dead).or(trouble)
+                    changed.err().map(|_| Trouble::Dead)
                 }
                 changed = self.more.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    trouble
+                    None
                 }
                 () = tokio::time::sleep_until(self.last_sign + SILENCE), if self.asked > 0 => Some(Trouble::Doubt),
             };
@@ -158,11 +157,7 @@ impl Puller {
             }
             match trouble {
                 None => {}
-                Some(Trouble::Doubt) => {
-                    if stop.run_until_cancelled(self.recover()).await.is_none() {
-                        break;
-                    }
-                }
+                Some(Trouble::Doubt) => drop(stop.run_until_cancelled(self.recover()).await),
                 Some(Trouble::Dead) => {
                     let again = async {
                         self.connection.replaced(generation).await;
@@ -184,9 +179,9 @@ impl Puller {
     }
 
     /// Asks for more, if more is wanted and little is under way.
-    async fn ask(&mut self) -> Result<(), Trouble> {
+    async fn ask(&mut self) {
         if !*self.more.borrow_and_update() || self.asked > ASKED / 2 || !self.connection.is_connected() {
-            return Ok(());
+            return;
         }
         let batch = ASKED - self.asked;
         let question = format!(
@@ -200,12 +195,10 @@ impl Puller {
                     self.last_sign = Instant::now();
                 }
                 self.asked = ASKED;
-                Ok(())
             }
             Err(error) => {
                 tracing::debug!(target: "catga::nats", %error, durable = %self.spec.name, "nothing could be asked for");
                 tokio::time::sleep(PAUSE).await;
-                Ok(())
             }
         }
     }
@@ -338,9 +331,9 @@ impl Puller {
             return Ok(());
         }
         let start = self.progress.start_again();
-        self.streams.ensure_durable(&self.spec, start).await?;
+        self.streams.ensure_durable(&self.spec, Some(start)).await?;
         tracing::error!(
-            target: "catga::nats", durable = %self.spec.name, ?start,
+            target: "catga::nats", durable = %self.spec.name, start,
             "the durable was deleted on the server; it was made anew behind what is done here"
         );
         Ok(())
@@ -391,6 +384,3 @@ pub(super) fn delayed(delay: Duration) -> async_nats::HeaderMap {
     }
     headers
 }
-
-#[expect(unused, reason = "under construction")]
-fn unused(_: Bytes) {}
