@@ -25,6 +25,7 @@ mod world;
 mod kills;
 
 mod failover;
+mod full;
 mod network;
 mod poison;
 
