@@ -14,16 +14,18 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     cloud_event,
     connection::Connection,
     dead::DeadLetters,
+    health::Health,
     idle::Idle,
     inbox::{Sent, nobody, send_replies},
     names::Names,
     puller::delayed,
+    round_trip,
     store::{Parcel, Store},
     streams::Streams,
 };
@@ -43,7 +45,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 const PLACES: usize = 10_000;
 
 /// The connections of a node, by what would delay what.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connections {
     /// Requests, replies, probes, announcements and calls of the API.
     pub(super) control: Arc<Connection>,
@@ -62,6 +64,7 @@ impl Connections {
 }
 
 pub(super) struct NatsLink {
+    pub(super) health: Arc<Health>,
     pub(super) names: Names,
     pub(super) node: Arc<str>,
     pub(super) connections: Connections,
@@ -75,7 +78,9 @@ pub(super) struct NatsLink {
     pub(super) idle: Idle,
     /// Where listed dead letters stand.
     pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
-    /// Ends what receives.
+    /// What receives.
+    pub(super) receivers: TaskTracker,
+    /// Ends it.
     pub(super) closing: CancellationToken,
 }
 
@@ -143,6 +148,10 @@ impl NatsLink {
                 self.streams.delete_durable(&durable.name).await?;
             }
         }
+        // Nothing is sent here any more by the time that this node is gone.
+        self.closing.cancel();
+        drop(tokio::time::timeout(LEAVING, self.receivers.wait()).await);
+        drop(round_trip(&self.connections.control).await);
         // What was handed to a client leaves it when it is flushed, and not when it is dropped.
         for connection in self.connections.all() {
             let flushed = tokio::time::timeout(LEAVING, connection.client().flush()).await;
@@ -150,7 +159,6 @@ impl NatsLink {
                 tracing::warn!(target: "catga::nats", ?connection, "not everything may have left");
             }
         }
-        self.closing.cancel();
         Ok(())
     }
 }
@@ -244,6 +252,10 @@ impl Link for NatsLink {
             Ok(Backlog { here, ..Backlog::default() })
         }
         .boxed()
+    }
+
+    fn health(&self) -> Result<(), Error> {
+        self.health.now()
     }
 
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {
