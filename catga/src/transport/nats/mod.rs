@@ -11,6 +11,7 @@ mod inbox;
 mod link;
 mod mux;
 mod names;
+mod operator;
 mod options;
 mod puller;
 mod reaper;
