@@ -1,0 +1,6 @@
+//! The tool against real servers, as a process of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod dead;
+mod support;
+mod usage;

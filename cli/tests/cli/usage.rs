@@ -1,0 +1,53 @@
+//! What the tool says when it is used wrongly, or there is nothing to use it on.
+
+use std::time::{Duration, Instant};
+
+use catga::MessageId;
+
+use crate::support::{output, run, server};
+
+const NOWHERE: &str = "nats://127.0.0.1:1";
+
+#[test]
+fn wrong_usage_ends_with_2_and_shows_the_right_one() {
+    for arguments in ["", "dead", "dead list all", "dead show 7", "dead show", "tap --all", "alive list", "tap a b"] {
+        let said = run(NOWHERE, arguments);
+        assert_eq!((said.code, said.output.as_str()), (Some(2), ""), "{arguments}");
+        assert!(said.errors.starts_with("catga: ") && said.errors.contains("catga dead list"), "{}", said.errors);
+    }
+    assert!(output(NOWHERE, "--help").contains("catga tap"));
+}
+
+#[test]
+fn without_a_server_it_ends_with_1_and_names_the_address() {
+    let started = Instant::now();
+    for arguments in ["dead list", "tap"] {
+        let said = run(NOWHERE, arguments);
+        assert_eq!((said.code, said.output.as_str()), (Some(1), ""), "{arguments}");
+        assert!(said.errors.contains("127.0.0.1:1") && said.errors.lines().count() == 1, "{}", said.errors);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_listener_that_says_nothing_is_given_up_within_10_seconds() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let started = Instant::now();
+    let said = run(&format!("nats://user:secret@{}", silent.local_addr().unwrap()), "dead list");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(said.code, Some(1));
+    assert!(said.errors.contains(&silent.local_addr().unwrap().to_string()), "{}", said.errors);
+    assert!(!said.errors.contains("secret"), "{}", said.errors);
+}
+
+#[test]
+fn an_application_that_does_not_exist_is_not_made() {
+    let server = server();
+    let said = run(&server.url(), "dead list --app shop");
+    assert_eq!(said.code, Some(1));
+    assert!(said.errors.contains("`shop`"), "{}", said.errors);
+    let said = run(&server.url(), &format!("dead delete {} --app sh/op", MessageId::new()));
+    assert_eq!(said.code, Some(1));
+    assert!(said.errors.contains("`sh/op` is not the name"), "{}", said.errors);
+    assert_eq!(server.monitor("/jsz").unwrap().field("streams"), Some("0"));
+}
