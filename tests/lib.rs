@@ -2,7 +2,10 @@
 
 pub mod proxy;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use catga::{Command, Event};
 use serde::{Deserialize, Serialize};
@@ -35,6 +38,28 @@ impl Log {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+pub struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(|error| error.into_inner()).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    /// How many lines contain this text.
+    pub fn lines(&self, text: &str) -> usize {
+        let written = self.0.lock().unwrap_or_else(|error| error.into_inner());
+        String::from_utf8_lossy(&written).lines().filter(|line| line.contains(text)).count()
     }
 }
 

@@ -28,6 +28,14 @@ pub(crate) fn pairs(tokens: TokenStream, keys: &[&str], problems: &mut Problems)
     let mut known: Vec<Pair> = Vec::new();
     let read = |input: ParseStream<'_>| {
         while !input.is_empty() {
+            if !input.peek(Ident::peek_any) {
+                let help = format!("write `key = value`; {}", listed(keys));
+                let stray: TokenTree = input.parse()?;
+                problems.add(&stray, format!("`{stray}` stands without a key"), help);
+                // What follows it can be misread: that is no second mistake.
+                input.parse::<TokenStream>()?;
+                return Ok(());
+            }
             let pair = pair(input)?;
             if !keys.iter().any(|key| pair.key == key) {
                 problems.add(&pair.key, format!("unknown key `{}`", pair.key), suggestion(&pair.key.to_string(), keys));
@@ -65,12 +73,16 @@ fn pair(input: ParseStream<'_>) -> syn::Result<Pair> {
 
 /// What to write instead of an unknown key.
 fn suggestion(key: &str, keys: &[&str]) -> String {
-    let list = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
     let near = keys.iter().map(|known| (distance(key, known), known)).min();
     match near {
-        Some((distance, known)) if distance <= 2 => format!("did you mean `{known}`? the keys are {list}"),
-        _ => format!("the keys are {list}"),
+        Some((distance, known)) if distance <= 2 => format!("did you mean `{known}`? {}", listed(keys)),
+        _ => listed(keys),
     }
+}
+
+fn listed(keys: &[&str]) -> String {
+    let list = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    format!("the keys are {list}")
 }
 
 /// How many letters to change, add, remove or swap with their neighbour to get from one word to the other.

@@ -12,8 +12,12 @@ use proc_macro::TokenStream;
 /// Makes a type a command: a message that asks one handler to do something.
 ///
 /// `#[response(Type)]` says what the handler answers; without it that is `()`.
-/// `#[catga(name = "..", frame = 1, crate = path)]` sets the name on the wire (`<package>.<Type>` otherwise), the most
-/// messages that share a delivery (1 to 128) and where `catga` is found if it is not `::catga`.
+///
+/// | key of `#[catga(..)]` | meaning | values |
+/// |---|---|---|
+/// | `name` | the name on the wire instead of `<package>.<Type>` | `"orders.PlaceOrder"` |
+/// | `frame` | the most messages of this type that share a delivery | 1 to 128 |
+/// | `crate` | where `catga` is found, if it is not `::catga` | a path |
 ///
 /// ```
 /// use catga::Command;
@@ -21,6 +25,7 @@ use proc_macro::TokenStream;
 ///
 /// #[derive(Command, Clone, Serialize, Deserialize)]
 /// #[response(u64)]
+/// #[catga(name = "orders.PlaceOrder")] // stays when the type is renamed or moves to another package
 /// struct PlaceOrder {
 ///     sku: String,
 /// }
@@ -92,7 +97,8 @@ pub fn event(item: TokenStream) -> TokenStream {
 ///
 /// In an `impl` block with `#[handler]`, every `async fn` with `&self` is a handler; everything else is left alone. The
 /// `&self` is the value of that type that the builder was given. A method takes its own keys with `#[handler(..)]`; the
-/// keys of the block hold for the methods that do not say otherwise. Async helpers go into another `impl` block.
+/// keys of the block hold for the methods that do not say otherwise. Async helpers go into another `impl` block. A function
+/// of a block that does not carry `#[handler]` itself cannot be a handler.
 ///
 /// ```
 /// use catga::{Command, handler};

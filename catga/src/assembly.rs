@@ -14,6 +14,7 @@ use crate::{
     middleware::{
         gate::{Gate, Turnstile},
         layer::{BoxLayer, wrap},
+        meter::Meter,
         retry::RetryPolicy,
     },
     registry,
@@ -77,6 +78,7 @@ impl Assembly<'_> {
                 concurrency,
                 bound,
                 gate,
+                meter: Meter::new(registration.message.name, registration.name, options.group),
             });
             let route = table.route_mut(registration.message);
             match event {
@@ -133,7 +135,7 @@ pub(crate) fn show_handlers(node: &Node) {
         tracing::info!(
             target: "catga",
             node = %node.id,
-            message = handler.message.name,
+            message_type = handler.message.name,
             kind = handler.message.described(),
             handler = %handler.name,
             group = handler.group.as_deref().unwrap_or("-"),

@@ -193,14 +193,27 @@ impl Builder {
         self
     }
 
-    /// Runs only the handlers of these names.
+    /// Runs only the handlers of these names, which are `<package>.<function>`, `<package>.<Type>.<method>` or what
+    /// `#[handler(name = "..")]` says. A name that no handler has is a mistake of the wiring.
+    ///
+    /// ```
+    /// use catga::Mediator;
+    ///
+    /// let front = Mediator::builder().only(["shop.place_order", "shop.Prices.price"]);
+    /// ```
     #[must_use]
     pub fn only(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.selection.only.get_or_insert_default().extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Does not run the handlers of these names.
+    /// Does not run the handlers of these names; see [`only`](Self::only).
+    ///
+    /// ```
+    /// use catga::Mediator;
+    ///
+    /// let without_mail = Mediator::builder().without(["shop.send_receipt"]);
+    /// ```
     #[must_use]
     pub fn without(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.selection.without.extend(names.into_iter().map(Into::into));
@@ -286,7 +299,7 @@ impl Builder {
             capabilities,
             asks,
             local,
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(Counters::new()),
             tasks: Tasks::new(self.kill),
             stop: CancellationToken::new(),
             cancel: CancellationToken::new(),

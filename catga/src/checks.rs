@@ -1,7 +1,7 @@
 //! What an expansion asks of the types that a person wrote, so that one mistake is one error.
 //!
 //! Each type is checked by one call, whose span is the type's. A call that needs earlier ones to be right is found only
-//! if they are: [`Binder::reply`] only for a message and extractors, [`Replying::bind`] only for a return type that fits.
+//! if they are: [`Binder::group`] only for a message, [`Binder::reply`] only for a message and extractors, [`Replying::bind`] only for a return type that fits.
 //! Otherwise method lookup goes on to [`Unbound`], which asks for nothing. So nothing is reported twice.
 
 use std::{marker::PhantomData, ops::Deref};
@@ -9,7 +9,7 @@ use std::{marker::PhantomData, ops::Deref};
 use crate::{
     extract::{Extractors, FromContext, Missing, States},
     handler::{self, Bound, IntoReply},
-    message::{Kind, Message, MessageInfo},
+    message::{AsEvent, Message, MessageInfo},
 };
 
 /// The first parameter of a handler is a message.
@@ -17,15 +17,33 @@ pub const fn message<M: Message>() -> MessageInfo {
     MessageInfo::of::<M>()
 }
 
-/// The first parameter of a handler with a group is a message, and an event.
-#[track_caller]
-pub const fn grouped<M: Message>() -> MessageInfo {
-    assert!(
-        matches!(M::KIND, Kind::Event),
-        "`group` applies only to handlers of events\nhelp: remove it: a command or a query always goes to one node"
-    );
+/// The first parameter is a message, of a method that nobody called a handler: it may be meant as a helper.
+pub const fn message_of_method<M: MessageOfMethod>() -> MessageInfo {
     MessageInfo::of::<M>()
 }
+
+/// `Message`, in words for a method that is a handler because of the block that it is in.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a catga message",
+    label = "expected a command, a query or an event",
+    note = "in this block every `async fn` with `&self` is a handler: methods that are not handlers belong in another `impl` block",
+    note = "if this one is a handler, derive one of `Command`, `Query` or `Event` for `{Self}`"
+)]
+pub trait MessageOfMethod: Message {}
+
+#[diagnostic::do_not_recommend]
+impl<M: Message> MessageOfMethod for M {}
+
+/// A message whose handlers can share it in a group.
+#[diagnostic::on_unimplemented(
+    message = "`group` applies only to handlers of events",
+    label = "`{Self}` is not an event",
+    note = "remove `group`: a command or a query always goes to one node"
+)]
+pub trait Grouped {}
+
+#[diagnostic::do_not_recommend]
+impl<M: Message<Mark = AsEvent>> Grouped for M {}
 
 /// A further parameter of a handler is an extractor: the one that `_pick` takes from all of them.
 pub fn extractor<M, Args, F, T: FromContext>(_: &Binder<'_, M, Args, F>, _pick: fn(Args) -> T) {}
@@ -46,6 +64,15 @@ impl<'a, M, Args, F> Binder<'a, M, Args, F> {
         F: Fn(M, Args) -> Fut,
     {
         Self { states, function, marker: PhantomData }
+    }
+}
+
+impl<M: Message, Args, F> Binder<'_, M, Args, F> {
+    /// The key `group` stands on a handler of an event.
+    pub fn group(&self)
+    where
+        M: Grouped,
+    {
     }
 }
 
@@ -103,6 +130,9 @@ impl<M, Args, F> Deref for Replying<'_, M, Args, F> {
 pub struct Unbound;
 
 impl Unbound {
+    /// Stands for [`Binder::group`].
+    pub fn group(&self) {}
+
     /// Stands for [`Binder::reply`].
     pub fn reply(&self) -> Self {
         Self

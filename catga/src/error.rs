@@ -323,7 +323,7 @@ impl<E: StdError + 'static> From<E> for Failure {
     message = "`{Self}` cannot be the error of a handler",
     label = "not an error",
     note = "implement `std::error::Error` for `{Self}`, for example with `#[derive(thiserror::Error)]`",
-    note = "for a type of another crate, return `Result<_, catga::Failure>`"
+    note = "or return `Result<_, catga::Failure>`: `?` makes one of any error, `Failure::new(code, message)` of a text"
 )]
 pub trait IntoFailure {
     /// The failure that the caller is told.

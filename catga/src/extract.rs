@@ -97,7 +97,26 @@ impl<T> Deref for State<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
+/// `Clone`, with a text that says why a state needs it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` must be `Clone` to be taken as `State<{Self}>`: each run of a handler gets a copy",
+    label = "`{Self}` is not `Clone`",
+    note = "add `Clone` to its derives, or share one value: take `State<Arc<{Self}>>` and give the builder `.state(Arc::new(..))`"
+)]
+#[doc(hidden)]
+pub trait Copied: Sized {
+    #[must_use]
+    fn copied(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Copied for T {
+    fn copied(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl<T: Copied + Send + Sync + 'static> FromContext for State<T> {
     type Parts = Arc<T>;
 
     fn resolve(states: &States) -> Result<Arc<T>, Missing> {
@@ -105,11 +124,11 @@ impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
     }
 
     fn from_context(parts: &Arc<T>, _: &Context) -> Result<Self, Failure> {
-        Ok(Self(T::clone(parts)))
+        Ok(Self(T::copied(parts)))
     }
 
     fn from_run(parts: &Arc<T>, _: &mut RunHandle<'_, '_>) -> Result<Self, Failure> {
-        Ok(Self(T::clone(parts)))
+        Ok(Self(T::copied(parts)))
     }
 }
 
@@ -147,12 +166,17 @@ impl FromContext for Context {
 
 /// The values that the builder was given, by type.
 #[derive(Default)]
-pub struct States(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+pub struct States {
+    values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// For each type `T` that was given, what `Arc<T>` would be found by: the two are easily taken for each other.
+    arcs: HashMap<TypeId, &'static str>,
+}
 
 impl States {
     /// Says whether there was none of this type yet.
     pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: Arc<T>) -> bool {
-        self.0.insert(TypeId::of::<T>(), value).is_none()
+        self.arcs.insert(TypeId::of::<Arc<T>>(), type_name::<T>());
+        self.values.insert(TypeId::of::<T>(), value).is_none()
     }
 
     /// The value of this type.
@@ -161,16 +185,21 @@ impl States {
     ///
     /// `Missing` if the builder was given none.
     pub fn get<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, Missing> {
-        self.0
-            .get(&TypeId::of::<T>())
-            .and_then(|value| value.clone().downcast().ok())
-            .ok_or_else(|| Missing { state: type_name::<T>(), receiver: false })
+        let value = self.values.get(&TypeId::of::<T>()).and_then(|value| value.clone().downcast().ok());
+        value.ok_or_else(|| {
+            let near = match self.arcs.get(&TypeId::of::<T>()) {
+                Some(bare) => Near::Bare(bare),
+                None if self.values.contains_key(&TypeId::of::<Arc<T>>()) => Near::InArc,
+                None => Near::Nothing,
+            };
+            Missing { state: type_name::<T>(), receiver: false, near }
+        })
     }
 }
 
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "States({})", self.0.len())
+        write!(f, "States({})", self.values.len())
     }
 }
 
@@ -180,6 +209,40 @@ pub struct Missing {
     pub(crate) state: &'static str,
     /// Whether it is the `&self` of a handler and not a `State`.
     pub(crate) receiver: bool,
+    near: Near,
+}
+
+/// What was given instead of a state that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Near {
+    Nothing,
+    /// The value in an `Arc`.
+    InArc,
+    /// The value of this type, without the `Arc` that is wanted.
+    Bare(&'static str),
+}
+
+impl Missing {
+    /// What to do about it.
+    pub(crate) fn help(&self) -> String {
+        let state = self.state;
+        match self.near {
+            Near::Nothing => {
+                let name = state.rsplit("::").next().unwrap_or(state).to_lowercase();
+                // A type with parameters would give the name of one, and `u64` is no name for a value.
+                let plain = state.contains("::") && !state.contains(['<', '&', '(', '[', ' ']);
+                let value = if plain { &name } else { ".." };
+                format!("give the builder one: `.state({value})`")
+            }
+            Near::InArc => {
+                let or = if self.receiver { String::new() } else { format!(", or take `State<Arc<{state}>>`") };
+                format!("state `Arc<{state}>` was given, `{state}` is wanted: pass the value itself{or}")
+            }
+            Near::Bare(bare) => {
+                format!("state `{bare}` was given, `Arc<{bare}>` is wanted: wrap it in `Arc::new(..)`")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Missing {

@@ -101,7 +101,7 @@ pub(crate) trait StartBoxed: Send + Sync {
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the return type of this handler does not fit its message",
-    label = "expected `Result<{Reply}, E>`, found `{Self}`"
+    label = "expected `{Reply}` or `Result<{Reply}, E>`, found `{Self}`"
 )]
 pub trait IntoReply<Reply> {
     fn into_reply(self) -> Result<Reply, Failure>;

@@ -54,12 +54,37 @@
 //! - [`transport`] is the contract of what carries messages, and [`transport::InProcess`], which carries them in one process.
 //! - `http` and `testing` are doors that a feature opens.
 //!
+//! # Logging
+//!
+//! A node logs by [`tracing`](https://docs.rs/tracing), under the target `catga` and those below it: at `info` the handlers
+//! that were found and the nodes that come and go, at `warn` what is dropped, refused or given up. No payload is logged.
+//!
+//! ```
+//! tracing_subscriber::fmt().with_env_filter("catga=info").init();
+//! ```
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`, the recorder that the program has installed by the crate
+//! [`metrics`](https://docs.rs/metrics) before `build()` is shown:
+//!
+//! | metric | what it is | labels |
+//! |---|---|---|
+//! | `messaging.process.duration` | a histogram: the seconds that each run of a handler took, what it emitted included | `messaging.system`, `messaging.destination.name`, `messaging.consumer.group.name`, `catga.handler`, `error.type` |
+//! | `messaging.client.sent.messages` | a counter: what was sent, published or emitted | `messaging.system`, `messaging.destination.name` |
+//! | `catga.dropped`, `catga.retries`, `catga.lagged` and so on | a counter for each field of [`Counts`] | none |
+//!
+//! `messaging.system` is `catga`, the destination is the name of the message. `error.type` is missing where a run
+//! succeeded, and else `failure`, `panic`, `timeout`, `not_emitted` or `cancelled`. The nodes of one process count
+//! together; [`Mediator::counts`] tells them apart.
+//!
 //! # Features
 //!
 //! | feature | brings | default |
 //! |---|---|---|
 //! | `macros` | the derives and `#[handler]` | yes |
 //! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` | no |
+//! | `metrics` | times of handlers and counts for a recorder | no |
 //! | `testing` | `catga::testing`: several nodes in virtual time, a record of what they did, faults | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

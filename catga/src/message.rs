@@ -62,6 +62,10 @@ pub trait Message: Cloneable + Send + Sync + Serialize + DeserializeOwned + 'sta
     /// What a handler answers: the response of a request, `()` for an event.
     type Reply: Send + Sync + Serialize + DeserializeOwned + 'static;
 
+    /// `AsCommand`, `AsQuery` or `AsEvent`: the kind again, as a type that bounds can ask for.
+    #[doc(hidden)]
+    type Mark;
+
     /// The place of this type in the tables of a process.
     #[doc(hidden)]
     fn slot() -> &'static Slot;
@@ -89,16 +93,22 @@ impl<T: Clone> Cloneable for T {
     }
 }
 
-// What a derive says of its type. These traits have no supertraits, and those below have blanket impls, so that a
-// missing `Clone` or `Serialize` is reported for the impl of `Message` alone and not once for each trait.
+// A derive implements `Message` alone, and what is below follows from its mark: a missing `Clone` or a second derive is
+// then one error and not one for each trait.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum AsCommand {}
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum AsQuery {}
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum AsEvent {}
+
 #[doc(hidden)]
 pub trait IsRequest {}
-#[doc(hidden)]
-pub trait IsCommand {}
-#[doc(hidden)]
-pub trait IsQuery {}
-#[doc(hidden)]
-pub trait IsEvent {}
+impl IsRequest for AsCommand {}
+impl IsRequest for AsQuery {}
 
 /// A command or a query: a message that one handler answers.
 #[diagnostic::on_unimplemented(
@@ -112,7 +122,7 @@ pub trait Request: Message<Reply = Self::Response> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<M: Message + IsRequest> Request for M {
+impl<M: Message<Mark: IsRequest>> Request for M {
     type Response = M::Reply;
 }
 
@@ -120,13 +130,13 @@ impl<M: Message + IsRequest> Request for M {
 pub trait Command: Request {}
 
 #[diagnostic::do_not_recommend]
-impl<M: Request + IsCommand> Command for M {}
+impl<M: Request<Mark = AsCommand>> Command for M {}
 
 /// A message that asks one handler for something and changes nothing.
 pub trait Query: Request {}
 
 #[diagnostic::do_not_recommend]
-impl<M: Request + IsQuery> Query for M {}
+impl<M: Request<Mark = AsQuery>> Query for M {}
 
 /// A message that tells any number of handlers that something happened.
 #[diagnostic::on_unimplemented(
@@ -137,7 +147,7 @@ impl<M: Request + IsQuery> Query for M {}
 pub trait Event: Message<Reply = ()> {}
 
 #[diagnostic::do_not_recommend]
-impl<M: Message<Reply = ()> + IsEvent> Event for M {}
+impl<M: Message<Reply = (), Mark = AsEvent>> Event for M {}
 
 /// Where something stands in the source.
 #[doc(hidden)]

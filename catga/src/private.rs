@@ -3,9 +3,9 @@
 pub use inventory;
 
 pub use crate::{
-    checks::{Binder, extractor, grouped, message},
+    checks::{Binder, extractor, message, message_of_method},
     extract::{Extractors, Receiver},
     handler::{HandlerOptions, HandlerRegistration, IntoReply, bind, identity_of},
-    message::{Cloneable, IsCommand, IsEvent, IsQuery, IsRequest, Kind, MessageInfo, Place, Qos, Slot},
+    message::{AsCommand, AsEvent, AsQuery, Cloneable, Kind, MessageInfo, Place, Qos, Slot},
     registry::MessageRegistration,
 };

@@ -90,6 +90,7 @@ impl<'a, E: Event> Publishing<'a, E> {
         let mediator = self.mediator;
         mediator.check_open()?;
         let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
+        route.sent.add(1);
         let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline).min(LONGEST);
         if E::QOS == Qos::AtLeastOnce {
             let envelope = self.envelope(route, &event, options)?;
@@ -215,6 +216,7 @@ impl<E: Event> Emission for Emitted<E> {
             let Ok(mediator) = Mediator::of(&context) else { return Ok(()) };
             let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
             mediator.node.check_size(E::NAME, payload.len())?;
+            route.sent.add(1);
             let mut envelope = Envelope::new(route.name.clone(), E::KIND, &mediator.node.id, payload);
             envelope.id = id;
             envelope.correlation = context.correlation();

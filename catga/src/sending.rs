@@ -37,6 +37,12 @@ use crate::{
 };
 
 /// What a sender says beside its request.
+///
+/// ```
+/// use catga::SendOptions;
+///
+/// let once = SendOptions { key: Some("order-42".into()), ..SendOptions::default() };
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct SendOptions {
     /// Makes the request idempotent: within the window, a repeat under the same key is answered and not executed again.
@@ -100,6 +106,7 @@ impl Mediator {
             let text = format!("`{}` is not the id of a node", target.escape_debug());
             return Sending::ready(Err(Error::configuration(text)));
         }
+        route.sent.add(1);
         let plain = options.key.is_none() && options.node.is_none();
         let first = if plain { self.elsewhere(route) } else { None };
         if plain
@@ -210,7 +217,7 @@ impl Local {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Lazy(&self.metadata));
         run.patience = Some(self.patience);
         run.attempt = attempt;
-        start(run, |run| typed.start(request, run))
+        start(run, &self.handler.meter, |run| typed.start(request, run))
     }
 
     fn send<R: Request>(self, request: R, typed: &Arc<dyn Start<R>>, permit: Permit) -> Sending<R::Response> {

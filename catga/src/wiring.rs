@@ -231,9 +231,7 @@ impl Problems {
     /// Everything that is wrong, as one error.
     pub(crate) fn into_result(mut self) -> Result<(), Error> {
         for (missing, parties) in std::mem::take(&mut self.missing) {
-            let value = missing.state.rsplit("::").next().unwrap_or(missing.state).to_lowercase();
-            let value = value.trim_end_matches('>');
-            self.add(missing.to_string(), parties, format!("give the builder one: `.state({value})`"));
+            self.add(missing.to_string(), parties, missing.help());
         }
         if self.found.is_empty() {
             return Ok(());

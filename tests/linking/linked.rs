@@ -4,7 +4,7 @@
 use catga::{Mediator, testing::Harness};
 // Nothing of it is named: linking it is enough.
 use catga_test_plugin as _;
-use catga_tests::{Greet, Greeted};
+use catga_tests::{Greet, Greeted, Written};
 
 #[tokio::test(start_paused = true)]
 async fn handlers_of_a_linked_crate_are_found() {
@@ -21,4 +21,17 @@ async fn a_node_chooses_among_linked_handlers_by_name() {
     assert_eq!(mediator.send(Greet { name: "Ada".into() }).await.unwrap(), "hello, Ada");
     let error = Mediator::builder().only(["catga-test-plugin.wave"]).build().await.unwrap_err();
     assert!(error.to_string().contains("`catga-test-plugin.greet`, `catga-test-plugin.remember`"), "{error}");
+}
+
+#[tokio::test]
+async fn the_log_names_each_handler_that_was_found_with_its_message() {
+    let written = Written::default();
+    let writer = written.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _quiet_again = tracing::subscriber::set_default(log);
+    let mediator = Mediator::builder().build().await.unwrap();
+    // The text of the event comes first, and no field takes its place.
+    assert_eq!(written.lines("catga: handles node="), 2);
+    assert_eq!(written.lines("message_type=\"catga-tests.Greet\""), 1);
+    mediator.shutdown().await.unwrap();
 }

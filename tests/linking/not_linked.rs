@@ -1,33 +1,8 @@
 //! What is said when handlers live in a crate that nobody linked: in this binary, the plug-in stands in `Cargo.toml` only.
 #![allow(missing_docs)]
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use catga::{ErrorKind, Mediator, Outcome};
-use catga_tests::{Greet, Greeted};
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn lines(&self, text: &str) -> usize {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().filter(|line| line.contains(text)).count()
-    }
-}
+use catga_tests::{Greet, Greeted, Written};
 
 #[tokio::test]
 async fn a_node_without_any_handler_does_not_start_and_says_how_to_link_them() {

@@ -2,4 +2,5 @@
 
 mod basics;
 mod faults;
+mod foreign;
 mod support;

@@ -9,6 +9,7 @@ mod faults;
 mod idempotency;
 mod intake;
 mod layers;
+mod metrics;
 mod qos0;
 mod reliable;
 mod requests;

@@ -18,6 +18,9 @@ struct Db;
 async fn place_first(_: Place, _: State<Db>) {}
 
 #[handler]
+async fn share(_: Told, _: State<Arc<Db>>) {}
+
+#[handler]
 async fn place_second(_: Place) {}
 
 #[handler(name = "wiring.same")]
@@ -160,6 +163,25 @@ async fn handlers_in_an_impl_block_share_their_state() {
     let text = mistake(builder().handler(Calculator::sum)).await;
     assert!(text.contains("no `scenarios::wiring::Calculator` for `&self`"), "{text}");
     mediator.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_that_differs_from_what_is_wanted_by_an_arc_is_spoken_of() {
+    let text = mistake(builder().state(Arc::new(Calculator::default())).handler(Calculator::sum)).await;
+    let wanted = "state `Arc<scenarios::wiring::Calculator>` was given, `scenarios::wiring::Calculator` is wanted: \
+                  pass the value itself";
+    assert!(text.contains("no `scenarios::wiring::Calculator` for `&self`") && text.contains(wanted), "{text}");
+
+    let text = mistake(builder().state(Arc::new(Db)).handler(place_first)).await;
+    let wanted =
+        "`scenarios::wiring::Db` is wanted: pass the value itself, or take `State<Arc<scenarios::wiring::Db>>`";
+    assert!(text.contains(wanted), "{text}");
+
+    assert!(mistake(builder().handler(share)).await.contains("give the builder one: `.state(..)`"));
+    let text = mistake(builder().state(Db).handler(share)).await;
+    let wanted = "state `scenarios::wiring::Db` was given, `Arc<scenarios::wiring::Db>` is wanted: \
+                  wrap it in `Arc::new(..)`";
+    assert!(text.contains(wanted), "{text}");
 }
 
 #[tokio::test]

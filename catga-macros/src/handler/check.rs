@@ -28,7 +28,7 @@ pub(super) fn function(function: &Function, options: Options, problems: &mut Pro
         );
         return None;
     }
-    handler(function, None, options, problems)
+    handler(function, Place::Alone, options, problems)
 }
 
 /// An impl block: the handlers in it.
@@ -67,7 +67,10 @@ fn method(method: &Method, owner: &Type, options: Options, problems: &mut Proble
     let signature = &method.function.signature;
     let ident = &signature.ident;
     match signature.receiver().map(|receiver| (receiver, parse::borrow(receiver))) {
-        Some((_, Some(false))) => return handler(&method.function, Some(owner), options, problems),
+        Some((_, Some(false))) => {
+            let place = Place::Block { owner, marked: !method.handler.is_empty() };
+            return handler(&method.function, place, options, problems);
+        }
         Some((receiver, Some(true))) => {
             let problem = format!("handlers run concurrently, so `{ident}` cannot take `&mut self`");
             problems.add(receiver, problem, "take `&self`");
@@ -81,23 +84,52 @@ fn method(method: &Method, owner: &Type, options: Options, problems: &mut Proble
     None
 }
 
+/// Where a handler stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Alone,
+    /// In an impl block of a type, with or without a `#[handler]` of its own.
+    Block {
+        owner: &'a Type,
+        marked: bool,
+    },
+}
+
+impl Place<'_> {
+    /// What else helps where a method may have been meant as a helper.
+    fn or_move(self) -> &'static str {
+        match self {
+            Self::Block { marked: false, .. } => {
+                "; methods that are not handlers belong in another `impl` block, without `#[handler]`"
+            }
+            _ => "",
+        }
+    }
+}
+
 /// What functions and methods have in common.
-fn handler(function: &Function, receiver: Option<&Type>, options: Options, problems: &mut Problems) -> Option<Handler> {
+fn handler(function: &Function, place: Place<'_>, options: Options, problems: &mut Problems) -> Option<Handler> {
     let Signature { ident, .. } = &function.signature;
     let mut own = Problems::default();
-    shape(&function.signature, receiver.is_some(), &mut own);
+    shape(&function.signature, place, &mut own);
     let parameters: Vec<&PatType> = function.signature.inputs.iter().filter_map(typed).collect();
     for (position, parameter) in parameters.iter().enumerate() {
-        self::parameter(ident, position, parameter, &mut own);
+        self::parameter(ident, position, parameter, place, &mut own);
     }
+    behind(ident, &parameters, &mut own);
     let (message, extractors) = parameters.split_first().map(|(message, rest)| (&*message.ty, rest)).unzip();
     if !own.is_empty() {
         problems.append(own);
         return None;
     }
+    let (receiver, marked) = match place {
+        Place::Alone => (None, true),
+        Place::Block { owner, marked } => (Some(owner), marked),
+    };
     Some(Handler {
         attributes: shared(&function.attributes),
         ident: ident.clone(),
+        marked,
         receiver: receiver.cloned(),
         message: types::outside(message?, receiver),
         extractors: extractors?.iter().map(|parameter| (*parameter.ty).clone()).collect(),
@@ -108,7 +140,7 @@ fn handler(function: &Function, receiver: Option<&Type>, options: Options, probl
 }
 
 /// Checks all but the types of the parameters.
-fn shape(signature: &Signature, is_method: bool, problems: &mut Problems) {
+fn shape(signature: &Signature, place: Place<'_>, problems: &mut Problems) {
     let ident = &signature.ident;
     if signature.asyncness.is_none() {
         problems.add(
@@ -128,7 +160,7 @@ fn shape(signature: &Signature, is_method: bool, problems: &mut Problems) {
         _ => true,
     });
     if let Some(parameter) = generic {
-        self::generic(ident, parameter, problems);
+        self::generic(ident, parameter, place, problems);
     }
     let behind = signature.inputs.iter().filter_map(typed).skip(1);
     if let Some(excess) = behind.clone().nth(MAX_EXTRACTORS) {
@@ -139,27 +171,41 @@ fn shape(signature: &Signature, is_method: bool, problems: &mut Problems) {
         );
     }
     if signature.inputs.iter().find_map(typed).is_none() {
-        let (receiver, elsewhere) = match is_method {
-            true => ("&self, ", ", or move it to an `impl` block without `#[handler]`"),
-            false => ("", ""),
+        let receiver = match place {
+            Place::Alone => "",
+            Place::Block { .. } => "&self, ",
         };
+        let or_move = place.or_move();
         let help = format!(
-            "make the message its first parameter: `async fn {ident}({receiver}command: YourCommand) -> ..`{elsewhere}"
+            "make the message its first parameter: `async fn {ident}({receiver}command: YourCommand) -> ..`{or_move}"
         );
         problems.add(ident, format!("handler `{ident}` takes no message"), help);
     }
 }
 
-fn generic(ident: &Ident, at: impl ToTokens, problems: &mut Problems) {
+fn generic(ident: &Ident, at: impl ToTokens, place: Place<'_>, problems: &mut Problems) {
     problems.add(
         at,
         format!("handler `{ident}` cannot be generic: it is registered once, before a type can be chosen"),
-        "write one handler per message and call a shared generic function",
+        format!("write one handler per message and call a shared generic function{}", place.or_move()),
     );
 }
 
+/// Checks that the message does not stand behind an extractor of catga: both would be refused, in words for other mistakes.
+fn behind(ident: &Ident, parameters: &[&PatType], problems: &mut Problems) {
+    let is_extractor =
+        |parameter: &PatType| types::name(&parameter.ty).is_some_and(|name| EXTRACTORS.contains(&&*name));
+    let [first, others @ ..] = parameters else { return };
+    let Some(message) = others.iter().find(|parameter| !is_extractor(parameter)) else { return };
+    if is_extractor(first) && types::unfit(&first.ty).is_none() {
+        let (first, message) = (&first.ty, types::shown(&message.ty));
+        let problem = format!("handler `{ident}` takes `{}` in front of its message", types::shown(first));
+        problems.add(first, problem, format!("make the message its first parameter: `{message}`"));
+    }
+}
+
 /// Checks the type of the message (position 0) or of an extractor.
-fn parameter(ident: &Ident, position: usize, parameter: &PatType, problems: &mut Problems) {
+fn parameter(ident: &Ident, position: usize, parameter: &PatType, place: Place<'_>, problems: &mut Problems) {
     let ty = &*parameter.ty;
     if let Some(cfg) = parameter.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
         let help = format!("write two functions `{ident}`, each with its own `#[cfg(..)]`");
@@ -169,28 +215,24 @@ fn parameter(ident: &Ident, position: usize, parameter: &PatType, problems: &mut
         0 => "its message, but a handler owns the message it receives",
         _ => "a parameter, but a handler owns what it takes",
     };
+    let or_move = if position == 0 { place.or_move() } else { "" };
     match types::unfit(ty) {
         None => {}
-        Some(Unfit::Generic) => generic(ident, ty, problems),
+        Some(Unfit::Generic) => generic(ident, ty, place, problems),
         Some(Unfit::Borrow(owned)) => {
             let is_extractor = types::name(owned).is_some_and(|name| EXTRACTORS.contains(&name.as_str()));
             let wanted = match position > 0 && !is_extractor {
-                true => format!("State<{}>", shown(owned)),
-                false => shown(owned),
+                true => format!("State<{}>", types::owned(owned)),
+                false => types::owned(owned),
             };
-            let help = format!("take `{wanted}` instead of `{}`", shown(ty));
+            let help = format!("take `{wanted}` instead of `{}`{or_move}", types::shown(ty));
             problems.add(ty, format!("handler `{ident}` borrows {what}"), help);
         }
         Some(Unfit::Borrows) => {
-            let help = "own the data, for example with `String` instead of `&str`";
+            let help = format!("own the data, for example with `String` instead of `&str`{or_move}");
             problems.add(ty, format!("handler `{ident}` borrows {what}"), help);
         }
     }
-}
-
-/// A type as people write it.
-fn shown(tokens: impl ToTokens) -> String {
-    tokens.to_token_stream().to_string().replace("& ", "&").replace(" < ", "<").replace(" >", ">").replace(" :: ", "::")
 }
 
 fn typed(input: &FnArg) -> Option<&PatType> {

@@ -11,8 +11,7 @@ pub(super) fn expand(handler: &Handler) -> TokenStream {
     let (name, message, options, bind) = (name(handler), message(handler), options(handler), bind(handler));
     let place = quote_spanned!(ident.span()=> __catga::Place::here());
     let function = function(handler);
-    quote! {
-        #(#attributes)*
+    let registration = quote! {
         const _: () = {
             use #krate::__private as __catga;
             const __REGISTRATION: __catga::HandlerRegistration = __catga::HandlerRegistration {
@@ -25,6 +24,17 @@ pub(super) fn expand(handler: &Handler) -> TokenStream {
             };
             __catga::inventory::submit! { __REGISTRATION }
         };
+    };
+    if handler.receiver.is_some() {
+        return quote!(#(#attributes)* #registration);
+    }
+    // On a function of an impl block, which this macro cannot see around the function, a constant and the paths in it are
+    // an error each. A struct is refused there as a whole, and so that mistake is one error.
+    let holder = format_ident!("__catga_{}", ident.unraw());
+    quote! {
+        #(#attributes)*
+        #[allow(dead_code, non_camel_case_types)]
+        struct #holder([(); { #registration 0 }]);
     }
 }
 
@@ -40,14 +50,13 @@ fn function(handler: &Handler) -> TokenStream {
 /// The check of the first parameter, which gives what the process knows of the message.
 fn message(handler: &Handler) -> TokenStream {
     let message = &handler.message;
-    match &handler.options.group {
-        // A command in a group is a mistake of the key, not of the type.
-        Some(group) => quote_spanned!(group.span()=> __catga::grouped::<#message>()),
-        None => quote_spanned!(message.span()=> __catga::message::<#message>()),
+    match handler.marked {
+        true => quote_spanned!(message.span()=> __catga::message::<#message>()),
+        false => quote_spanned!(message.span()=> __catga::message_of_method::<#message>()),
     }
 }
 
-/// The checks of the other parameters and of the return type.
+/// The checks of the group, of the other parameters and of the return type.
 ///
 /// The types are those of the function and are not written again: a type that does not exist would be reported twice.
 fn bind(handler: &Handler) -> TokenStream {
@@ -62,8 +71,11 @@ fn bind(handler: &Handler) -> TokenStream {
     let output = handler.output.as_ref().map_or(handler.ident.to_token_stream(), ToTokens::to_token_stream);
     let reply = over(output, quote!(__binder.reply()));
     let bind = quote_spanned!(handler.ident.span()=> .bind());
+    // A command in a group is a mistake of the key, not of the type.
+    let group = handler.options.group.as_ref().map(|(key, _)| quote_spanned!(key.span()=> __binder.group();));
     quote! {
         let __binder = __catga::Binder::new(__states, #closure);
+        #group
         #(#checks)*
         #reply #bind
     }
@@ -116,7 +128,7 @@ fn options(handler: &Handler) -> TokenStream {
     let options = &handler.options;
     let millis = |millis: &u64| quote!(::core::time::Duration::from_millis(#millis));
     let fields = [
-        options.group.as_ref().map(|group| quote!(group: ::core::option::Option::Some(#group))),
+        options.group.as_ref().map(|(_, group)| quote!(group: ::core::option::Option::Some(#group))),
         options.attempts.map(|attempts| quote!(attempts: ::core::option::Option::Some(#attempts))),
         options.backoff_ms.as_ref().map(millis).map(|time| quote!(backoff: ::core::option::Option::Some(#time))),
         options.timeout_ms.as_ref().map(millis).map(|time| quote!(timeout: ::core::option::Option::Some(#time))),

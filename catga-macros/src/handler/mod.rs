@@ -17,6 +17,8 @@ struct Handler {
     /// The `#[cfg(..)]` and `#[allow(..)]` of the function, which hold for the registration too.
     attributes: Vec<Attribute>,
     ident: Ident,
+    /// Whether `#[handler]` stands on the function itself, and not only on its block.
+    marked: bool,
     /// The type of `&self`, of a method.
     receiver: Option<Type>,
     message: Type,

@@ -1,7 +1,7 @@
 //! The keys of `#[handler(..)]`.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, LitStr, Meta, Path};
+use syn::{Attribute, Ident, LitStr, Meta, Path};
 
 use crate::{attr, errors::Problems};
 
@@ -12,7 +12,8 @@ const KEYS: &[&str] = &["name", "group", "attempts", "backoff", "timeout", "conc
 #[derive(Clone, Default)]
 pub(super) struct Options {
     pub(super) name: Option<LitStr>,
-    pub(super) group: Option<LitStr>,
+    /// With the key, which answers for a group on a handler that can have none.
+    pub(super) group: Option<(Ident, LitStr)>,
     pub(super) attempts: Option<u32>,
     pub(super) backoff_ms: Option<u64>,
     pub(super) timeout_ms: Option<u64>,
@@ -64,7 +65,7 @@ impl Options {
     fn set(&mut self, pair: &attr::Pair, problems: &mut Problems) {
         match pair.key.to_string().as_str() {
             "name" => self.name = pair.name("handler", "orders.place", problems),
-            "group" => self.group = pair.name("group", "mail", problems),
+            "group" => self.group = pair.name("group", "mail", problems).map(|group| (pair.key.clone(), group)),
             "attempts" => self.attempts = pair.number(1..=100, 3, problems),
             "backoff" => self.backoff_ms = pair.millis("100ms", problems),
             "timeout" => self.timeout_ms = pair.millis("5s", problems),

@@ -67,6 +67,20 @@ pub(super) fn name(ty: &Type) -> Option<String> {
     }
 }
 
+/// A type as people write it.
+pub(super) fn shown(ty: &Type) -> String {
+    ty.to_token_stream().to_string().replace("& ", "&").replace(" < ", "<").replace(" >", ">").replace(" :: ", "::")
+}
+
+/// What owns the data that a reference to this type borrows.
+pub(super) fn owned(ty: &Type) -> String {
+    match ty {
+        Type::Slice(slice) => format!("Vec<{}>", shown(&slice.elem)),
+        Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
+        _ => shown(ty),
+    }
+}
+
 /// The written return type.
 pub(super) fn output(output: &ReturnType) -> Option<Type> {
     match output {

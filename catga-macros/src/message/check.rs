@@ -1,5 +1,6 @@
 //! What a message must be: one concrete, owned type with one name, and attributes that fit its kind.
 
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, DeriveInput, GenericParam, Meta, Type, parse_quote};
 
@@ -29,12 +30,8 @@ pub(super) fn check(kind: Kind, input: DeriveInput) -> (Option<Message>, Problem
         Some(attribute) => response(attribute, &mut message, &mut problems),
         None if kind == Kind::Query => {
             let ident = &message.ident;
-            let mut missing = Problems::default();
             let problem = format!("query `{ident}` does not say what it returns");
-            missing.add(ident, problem, "add `#[response(Type)]` below the derive");
-            // A type that is itself the error, so that nothing else is said of what depends on it.
-            let missing = missing.into_tokens();
-            message.response = quote!([(); { #missing }]);
+            message.response = wrong(ident, &problem, "add `#[response(Type)]` below the derive");
         }
         None => {}
     }
@@ -76,16 +73,29 @@ fn once<'a>(attributes: &'a [Attribute], name: &str, problems: &mut Problems) ->
     first
 }
 
+/// A type that is itself the error, so that nothing else is said of what depends on it.
+fn wrong(at: impl ToTokens, problem: &str, help: &str) -> TokenStream {
+    let mut wrong = Problems::default();
+    wrong.add(at, problem, help);
+    let wrong = wrong.into_tokens();
+    quote!([(); { #wrong }])
+}
+
 fn response(attribute: &Attribute, message: &mut Message, problems: &mut Problems) {
     if message.kind == Kind::Event {
         let help = "remove `#[response(..)]`, or derive `Command` if exactly one handler must answer";
         problems.add(attribute, "an event has no response: any number of handlers may react to it", help);
         return;
     }
-    match attribute.parse_args::<Type>() {
-        Ok(response) => message.response = response.into_token_stream(),
-        Err(_) => problems.add(attribute, "`response` takes one type", "write for example `#[response(OrderId)]`"),
-    }
+    message.response = match attribute.parse_args::<Type>() {
+        Ok(Type::Reference(response)) => {
+            let problem =
+                format!("`{}` cannot be answered with a reference: a reply is read from bytes", message.ident);
+            wrong(response, &problem, "own the data, for example with `String` instead of `&str`")
+        }
+        Ok(response) => response.into_token_stream(),
+        Err(_) => wrong(attribute, "`response` takes one type", "write for example `#[response(OrderId)]`"),
+    };
 }
 
 fn reliable(attribute: &Attribute, message: &mut Message, problems: &mut Problems) {

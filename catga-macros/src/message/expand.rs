@@ -9,13 +9,12 @@ use super::{Kind, Message};
 pub(super) fn expand(message: &Message) -> TokenStream {
     let Message { ident, krate, response, .. } = message;
     let name = name(message);
-    let (kind, marks) = match message.kind {
-        Kind::Command => ("Command", ["IsRequest", "IsCommand"].as_slice()),
-        Kind::Query => ("Query", ["IsRequest", "IsQuery"].as_slice()),
-        Kind::Event => ("Event", ["IsEvent"].as_slice()),
+    let (kind, mark) = match message.kind {
+        Kind::Command => ("Command", "AsCommand"),
+        Kind::Query => ("Query", "AsQuery"),
+        Kind::Event => ("Event", "AsEvent"),
     };
-    let kind = format_ident!("{kind}");
-    let marks = marks.iter().map(|mark| format_ident!("{mark}"));
+    let (kind, mark) = (format_ident!("{kind}"), format_ident!("{mark}"));
     let qos = match message.reliable {
         true => format_ident!("AtLeastOnce"),
         false => format_ident!("AtMostOnce"),
@@ -39,16 +38,13 @@ pub(super) fn expand(message: &Message) -> TokenStream {
                 const QOS: __catga::Qos = __catga::Qos::#qos;
                 #frame
                 #reply
+                type Mark = __catga::#mark;
 
                 fn slot() -> &'static __catga::Slot {
                     static SLOT: __catga::Slot = __catga::Slot::new();
                     &SLOT
                 }
             }
-            #(
-                #[automatically_derived]
-                impl __catga::#marks for #ident {}
-            )*
             const __REGISTRATION: __catga::MessageRegistration = __catga::MessageRegistration {
                 message: __catga::MessageInfo::of::<#ident>(),
                 place: #place,

@@ -23,7 +23,7 @@ const _: () = {
             ),
             ..__catga::HandlerOptions::DEFAULT
         },
-        message: __catga::grouped::<OrderPlaced>(),
+        message: __catga::message::<OrderPlaced>(),
         identity: || __catga::identity_of(&<Mailer>::receipt),
         bind: |__states| {
             let __binder = __catga::Binder::new(
@@ -32,6 +32,7 @@ const _: () = {
                     <Mailer>::receipt(&__receiver.0, __message).await
                 },
             );
+            __binder.group();
             __catga::extractor(&__binder, |__all| __all.0);
             __binder.reply().bind()
         },

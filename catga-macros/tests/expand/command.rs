@@ -8,15 +8,12 @@ const _: () = {
         const KIND: __catga::Kind = __catga::Kind::Command;
         const QOS: __catga::Qos = __catga::Qos::AtMostOnce;
         type Reply = OrderId;
+        type Mark = __catga::AsCommand;
         fn slot() -> &'static __catga::Slot {
             static SLOT: __catga::Slot = __catga::Slot::new();
             &SLOT
         }
     }
-    #[automatically_derived]
-    impl __catga::IsRequest for PlaceOrder {}
-    #[automatically_derived]
-    impl __catga::IsCommand for PlaceOrder {}
     const __REGISTRATION: __catga::MessageRegistration = __catga::MessageRegistration {
         message: __catga::MessageInfo::of::<PlaceOrder>(),
         place: __catga::Place::here(),

@@ -7,13 +7,12 @@ const _: () = {
         const QOS: __catga::Qos = __catga::Qos::AtLeastOnce;
         const FRAME: ::core::primitive::usize = 1usize;
         type Reply = ();
+        type Mark = __catga::AsEvent;
         fn slot() -> &'static __catga::Slot {
             static SLOT: __catga::Slot = __catga::Slot::new();
             &SLOT
         }
     }
-    #[automatically_derived]
-    impl __catga::IsEvent for OrderPlaced {}
     const __REGISTRATION: __catga::MessageRegistration = __catga::MessageRegistration {
         message: __catga::MessageInfo::of::<OrderPlaced>(),
         place: __catga::Place::here(),

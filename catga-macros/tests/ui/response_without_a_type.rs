@@ -3,4 +3,9 @@
 #[response]
 struct PlaceOrder;
 
+#[catga::handler]
+async fn place_order(_: PlaceOrder) -> u64 {
+    7
+}
+
 fn main() {}

@@ -2,21 +2,32 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts of one node since its start.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    dropped: AtomicU64,
-    gaps: AtomicU64,
-    late_replies: AtomicU64,
-    retries: AtomicU64,
-    failed: AtomicU64,
-    dead_letters: AtomicU64,
-    lagged: AtomicU64,
-    duplicates: AtomicU64,
-    refused: AtomicU64,
+use crate::middleware::meter::Shown;
+
+/// One count, as the node itself knows it and as a recorder is shown it.
+#[derive(Debug)]
+struct Count {
+    total: AtomicU64,
+    shown: Shown,
 }
 
-/// What a node has counted since its start; see [`Mediator::counts`](crate::Mediator::counts).
+impl Count {
+    fn new(name: &'static str) -> Self {
+        Self { total: AtomicU64::new(0), shown: Shown::count(name) }
+    }
+
+    fn add(&self, count: u64) -> u64 {
+        self.shown.add(count);
+        self.total.fetch_add(count, Ordering::Relaxed)
+    }
+
+    fn read(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
+/// What a node has counted since its start; see [`Mediator::counts`](crate::Mediator::counts). With the feature `metrics` a
+/// recorder is shown the same, under `catga.` and the name of the field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -40,38 +51,42 @@ pub struct Counts {
     pub refused: u64,
 }
 
-macro_rules! count {
+macro_rules! counters {
     ($($name:ident),*) => {
-        $(pub(crate) fn $name(&self, count: u64) {
-            self.$name.fetch_add(count, Ordering::Relaxed);
-        })*
+        /// The counts of one node since its start.
+        #[derive(Debug)]
+        pub(crate) struct Counters {
+            $($name: Count,)*
+        }
+
+        impl Counters {
+            pub(crate) fn new() -> Self {
+                Self { $($name: Count::new(concat!("catga.", stringify!($name))),)* }
+            }
+
+            $(
+                /// Gives what it was before.
+                pub(crate) fn $name(&self, count: u64) -> u64 {
+                    self.$name.add(count)
+                }
+            )*
+
+            pub(crate) fn read(&self) -> Counts {
+                Counts { $($name: self.$name.read(),)* }
+            }
+        }
     };
 }
 
-impl Counters {
-    count!(late_replies, retries, failed, dead_letters, lagged, duplicates, refused, gaps);
+counters!(dropped, gaps, late_replies, retries, failed, dead_letters, lagged, duplicates, refused);
 
+impl Counters {
     /// Counts dropped events, and says so once in a while: with the 1st, the 2nd, the 4th, the 8th and so on.
     pub(crate) fn drop_events(&self, count: usize, reason: &str) {
         let count = count as u64;
-        let before = self.dropped.fetch_add(count, Ordering::Relaxed);
+        let before = self.dropped(count);
         if (before + count).ilog2() > before.checked_ilog2().unwrap_or(0) || before == 0 {
             tracing::warn!(target: "catga::delivery", total = before + count, reason, "events of QoS 0 were dropped");
-        }
-    }
-
-    pub(crate) fn read(&self) -> Counts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
-            dropped: read(&self.dropped),
-            gaps: read(&self.gaps),
-            late_replies: read(&self.late_replies),
-            retries: read(&self.retries),
-            failed: read(&self.failed),
-            dead_letters: read(&self.dead_letters),
-            lagged: read(&self.lagged),
-            duplicates: read(&self.duplicates),
-            refused: read(&self.refused),
         }
     }
 }

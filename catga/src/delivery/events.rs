@@ -56,7 +56,7 @@ pub(crate) fn handle_here<E: Event>(
             Entry::Now(permit) if !IN_PLACE.get() => {
                 let mut begin = Run::new(&**node, &handler.name, Source::Lazy(metadata));
                 begin.everywhere = handler.group.is_none();
-                let mut started = start(begin, |begin| typed.start(event.clone(), begin));
+                let mut started = start(begin, &handler.meter, |begin| typed.start(event.clone(), begin));
                 match poll_in_place(&mut started, cx) {
                     Poll::Ready(Ok(())) => handled(node, handler, metadata, 1),
                     Poll::Ready(Err(error)) => run().spawn(Err(error), permit),
@@ -124,7 +124,7 @@ impl EventRun {
     fn start(&self, attempt: u32) -> Started<()> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
         (run.attempt, run.everywhere) = (attempt, self.handler.group.is_none());
-        start(run, |run| self.handler.erased().start_event(&*self.message, run))
+        start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*self.message, run))
     }
 
     fn spawn(self, first: Result<Started<()>, RunError>, permit: Permit) {
@@ -148,7 +148,7 @@ impl EventRun {
             Err(error) => {
                 self.node.counters.failed(1);
                 tracing::warn!(
-                    target: "catga::delivery", %handler, message = name, %id, attempts, failure = %error.failure,
+                    target: "catga::delivery", %handler, message_type = name, %id, attempts, failure = %error.failure,
                     "a handler gave up an event of QoS 0"
                 );
                 self.node.observe(name, id, || Occurrence::Failed {

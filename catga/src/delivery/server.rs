@@ -272,7 +272,7 @@ impl RequestRun {
     fn start(&self, attempt: u32) -> Started<Bytes> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
         run.attempt = attempt;
-        start(run, |run| self.handler.erased().start_any(&*self.message, run))
+        start(run, &self.handler.meter, |run| self.handler.erased().start_any(&*self.message, run))
     }
 
     /// Whether no further run follows this result.

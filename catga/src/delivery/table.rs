@@ -17,6 +17,7 @@ use crate::{
     message::{Message, MessageInfo, Place, Qos},
     middleware::{
         gate::{Entry, Gate},
+        meter::{Meter, Shown},
         retry::RetryPolicy,
     },
 };
@@ -32,6 +33,7 @@ pub(crate) struct HandlerEntry {
     pub(crate) concurrency: usize,
     pub(crate) bound: Bound,
     pub(crate) gate: Gate,
+    pub(crate) meter: Meter,
 }
 
 impl HandlerEntry {
@@ -67,6 +69,8 @@ pub(crate) struct Route {
     pub(crate) mentioned: AtomicBool,
     /// Whose turn it is among the nodes.
     pub(crate) turn: AtomicUsize,
+    /// How many of its messages were sent or published.
+    pub(crate) sent: Shown,
 }
 
 impl Route {
@@ -79,6 +83,7 @@ impl Route {
             lane: OnceLock::new(),
             mentioned: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
+            sent: Shown::sent(message.name),
         }
     }
 }

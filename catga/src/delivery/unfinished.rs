@@ -99,7 +99,7 @@ impl DurableTask {
         let (name, id, attempts) = (envelope.name.clone(), envelope.id, work.attempt);
         let handler = work.handler.name.clone();
         tracing::error!(
-            target: "catga::delivery", %handler, message = %name, %id, attempts, %failure,
+            target: "catga::delivery", %handler, message_type = %name, %id, attempts, %failure,
             "a handler gave up a reliable event: it becomes a dead letter"
         );
         self.node.observe(&name, id, || Occurrence::DeadLettered { handler: Some(handler.clone()), attempts });
@@ -112,7 +112,7 @@ impl DurableTask {
     pub(super) fn bury_for_the_missing(&mut self, sequence: u64, envelope: &Envelope, retry: &RetryPart) {
         let name = &retry.handler;
         tracing::error!(
-            target: "catga::delivery", handler = %name, message = %envelope.name, id = %envelope.id,
+            target: "catga::delivery", handler = %name, message_type = %envelope.name, id = %envelope.id,
             "a reliable event waits for a handler that this node does not have: it becomes a dead letter"
         );
         let failure = Failure::new("no_handler", format!("this node has no handler `{name}`"));

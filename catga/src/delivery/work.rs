@@ -76,7 +76,7 @@ impl Work {
         let metadata = Metadata { repeat: self.repeat, ..Metadata::of(&self.envelope, None) };
         let mut run = Run::new(&**node, &self.handler.name, Source::Known(&metadata));
         (run.attempt, run.everywhere) = (self.attempt, self.handler.group.is_none());
-        Ok(start(run, |run| self.handler.erased().start_event(&*message, run)))
+        Ok(start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*message, run)))
     }
 
     async fn run_whole(&self, permit: Permit, node: &Arc<Node>) -> RunResult {

@@ -44,7 +44,6 @@ enum ContentEntry<'a> {
 /// # Errors
 ///
 /// `Codec` if it cannot be written.
-#[cfg_attr(not(test), expect(dead_code, reason = "the transport over NATS is under construction"))]
 pub(crate) fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
     encode(DEAD, std::slice::from_ref(letter), |letter| DeadEntry {
         id: letter.id.as_u128(),
@@ -67,7 +66,6 @@ pub(crate) fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of one dead letter in this version.
-#[cfg_attr(not(test), expect(dead_code, reason = "the transport over NATS is under construction"))]
 pub(crate) fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
     let mut letters = decode(DEAD, frame, |entry: DeadEntry<'_>| {
         Ok(DeadLetter {

@@ -6,6 +6,8 @@
 
 pub(crate) mod gate;
 pub(crate) mod layer;
+#[cfg_attr(not(feature = "metrics"), path = "unmetered.rs")]
+pub(crate) mod meter;
 pub(crate) mod retry;
 pub(crate) mod run;
 

@@ -16,7 +16,10 @@ use crate::{
     error::{ErrorKind, Failure, Retry},
     handler::{Running, poll_isolated},
     id::MessageId,
-    middleware::retry::RetryPolicy,
+    middleware::{
+        meter::{Meter, Timing},
+        retry::RetryPolicy,
+    },
 };
 
 /// Why a run gave no reply.
@@ -67,29 +70,40 @@ pub(crate) struct Started<R> {
     reply: Option<R>,
     /// Of the run; none unless somebody listens at level `debug`.
     span: tracing::Span,
+    /// Until the run has ended.
+    timing: Option<Timing>,
 }
 
 /// Starts a run; a panic while its parameters are extracted is a failure of the run.
-pub(crate) fn start<R: Send + 'static>(mut run: Run<'_>, make: impl FnOnce(&mut Run<'_>) -> Running<R>) -> Started<R> {
+pub(crate) fn start<R: Send + 'static>(
+    mut run: Run<'_>,
+    meter: &Meter,
+    make: impl FnOnce(&mut Run<'_>) -> Running<R>,
+) -> Started<R> {
+    let timing = Some(meter.begin());
     let span = tracing::debug_span!(target: "catga", "handler", name = %run.handler, attempt = run.attempt);
     let running = std::panic::catch_unwind(AssertUnwindSafe(|| make(&mut run)))
         .unwrap_or_else(|payload| Box::pin(std::future::ready(Err(Failure::panicked(&*payload)))));
-    Started { running, context: run.context, reply: None, span }
+    Started { running, context: run.context, reply: None, span, timing }
 }
 
 impl<R: Send + 'static> Started<R> {
     /// Polls the run once in place; pending runs go on with [`finish`](Self::finish).
     pub(crate) fn poll_first(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R, RunError>> {
         let _entered = self.span.enter();
-        match poll_isolated(&mut self.running, cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(failure)) => Poll::Ready(Err(RunError::answered(failure))),
+        let result = match poll_isolated(&mut self.running, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(failure)) => Err(RunError::answered(failure)),
             Poll::Ready(Ok(reply)) if self.context.as_ref().is_some_and(Context::has_emitted) => {
                 self.reply = Some(reply);
-                Poll::Pending
+                return Poll::Pending;
             }
-            Poll::Ready(Ok(reply)) => Poll::Ready(Ok(reply)),
+            Poll::Ready(Ok(reply)) => Ok(reply),
+        };
+        if let Some(timing) = self.timing.take() {
+            timing.end(&result);
         }
+        Poll::Ready(result)
     }
 
     /// [`poll_first`](Self::poll_first) for async code.
@@ -99,6 +113,15 @@ impl<R: Send + 'static> Started<R> {
 
     /// Runs to the end, at most for `limit`, and lets go of what the handler emitted.
     pub(crate) async fn finish(mut self, limit: Duration) -> Result<R, RunError> {
+        let timing = self.timing.take();
+        let result = self.go_on(limit).await;
+        if let Some(timing) = timing {
+            timing.end(&result);
+        }
+        result
+    }
+
+    async fn go_on(mut self, limit: Duration) -> Result<R, RunError> {
         let reply = match self.reply.take() {
             Some(reply) => reply,
             None => {

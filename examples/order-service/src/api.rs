@@ -4,7 +4,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, header::LOCATION},
     response::IntoResponse,
     routing::{get, post},
@@ -67,7 +67,11 @@ async fn create(
 
 /// Asks this node, then the one that took the order, then the others: a node that was started again has forgotten what
 /// the others remember.
-async fn find(State(mediator): State<Mediator>, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
+async fn find(
+    State(mediator): State<Mediator>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Order>, Problem> {
+    let Ok(Path(id)) = id else { return Err(malformed()) };
     let Ok(id) = id.parse::<OrderId>() else { return Err(unknown()) };
     let (here, taker) = (mediator.node(), id.node());
     let online = mediator.cluster().nodes().into_iter().filter(|node| node.online).map(|node| node.id);
@@ -92,6 +96,10 @@ async fn find(State(mediator): State<Mediator>, Path(id): Path<String>) -> Resul
 async fn ask(mediator: &Mediator, node: &str, id: &OrderId) -> Result<Option<Order>, Error> {
     let options = SendOptions { node: Some(node.to_owned()), timeout: Some(FIND_TIMEOUT), ..SendOptions::default() };
     mediator.send_with(FindOrder(id.clone()), options).await
+}
+
+fn malformed() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_path", "the id of the order is not text in UTF-8")
 }
 
 fn unknown() -> Problem {

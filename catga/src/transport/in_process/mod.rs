@@ -36,17 +36,40 @@ const COMMANDS: usize = 4_096;
 
 /// A broker for nodes in one process; every clone is the same broker.
 ///
-/// ```no_run
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), catga::Error> {
-/// use catga::{Mediator, transport::InProcess};
+/// ```standalone_crate
+/// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// let broker = InProcess::new();
-/// let first = Mediator::builder().node("node1").transport(broker.clone()).build().await?;
-/// let second = Mediator::builder().node("node2").transport(broker).build().await?;
-/// # first.shutdown().await?;
-/// # second.shutdown().await
-/// # }
+/// use catga::{Command, Mediator, SendOptions, handler, transport::InProcess};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Command, Clone, Serialize, Deserialize)]
+/// #[response(u64)]
+/// struct NextNumber {}
+///
+/// #[derive(Default)]
+/// struct Numbers(AtomicU64);
+///
+/// #[handler]
+/// impl Numbers {
+///     async fn next(&self, _: NextNumber) -> u64 {
+///         self.0.fetch_add(1, Ordering::Relaxed) + 1
+///     }
+/// }
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), catga::Error> {
+///     let broker = InProcess::new();
+///     let node = |id| Mediator::builder().node(id).state(Numbers::default()).transport(broker.clone()).build();
+///     let (first, second) = (node("node1").await?, node("node2").await?);
+///
+///     // The same key meets the same node, whichever is asked: the second time it is answered and not executed.
+///     let once = SendOptions { key: Some("number-42".into()), ..SendOptions::default() };
+///     assert_eq!(first.send_with(NextNumber {}, once.clone()).await?, 1);
+///     assert_eq!(second.send_with(NextNumber {}, once).await?, 1);
+///
+///     first.shutdown().await?;
+///     second.shutdown().await
+/// }
 /// ```
 #[derive(Clone)]
 pub struct InProcess {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection::Connection,
     foreign,
-    names::Names,
+    names::{Names, is_name},
     wire::{self, Arrived},
 };
 use crate::{
@@ -162,7 +162,8 @@ impl Post {
             },
             "request" | "probe" => match frame::decode_messages(&message.payload) {
                 Ok(envelopes) => {
-                    for envelope in envelopes {
+                    // Its source is where the answer goes: anything but a node's name could be a command.
+                    for envelope in envelopes.into_iter().filter(|envelope| is_name(&envelope.source)) {
                         self.take(envelope).await;
                     }
                 }

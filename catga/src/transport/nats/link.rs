@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cloud_event,
     connection::Connection,
     dead::DeadLetters,
+    idle::Idle,
     inbox::{Sent, nobody, send_replies},
     names::Names,
     puller::delayed,
@@ -70,6 +72,7 @@ pub(super) struct NatsLink {
     pub(super) durables: Vec<Durable>,
     pub(super) sent: mpsc::Sender<Sent>,
     pub(super) frames: AtomicU64,
+    pub(super) idle: Idle,
     /// Where listed dead letters stand.
     pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
     /// Ends what receives.
@@ -88,6 +91,15 @@ impl NatsLink {
         let mut places = if known.len() > PLACES { FxHashMap::default() } else { FxHashMap::clone(&known) };
         places.extend(letters.iter().map(|(sequence, letter)| (letter.id, *sequence)));
         self.places.store(Arc::new(places));
+    }
+
+    /// Events as they leave: a lone one of a type that was quiet as a CloudEvent, all others as a frame.
+    fn written(&self, name: &Arc<str>, batch: &[Envelope]) -> Result<Bytes, Error> {
+        let quiet = self.idle.leaves(name);
+        match batch {
+            [lone] if quiet => cloud_event::write(lone),
+            _ => frame::encode_messages(batch),
+        }
     }
 
     async fn list(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
@@ -151,7 +163,7 @@ impl Link for NatsLink {
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
-            let frame = frame::encode_messages(&batch)?;
+            let frame = self.written(&name, &batch)?;
             self.connections.events.publish(self.names.event(&name), frame).await
         }
         .boxed()
@@ -162,7 +174,7 @@ impl Link for NatsLink {
             let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
             let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
             let id = format!("{:032x}", fingerprint(&[name.as_bytes(), &ids]));
-            let payload = frame::encode_messages(&batch)?;
+            let payload = self.written(&name, &batch)?;
             let parcel = Parcel { subject: self.names.reliable(&name), id, headers: HeaderMap::new(), payload };
             self.events.put(&parcel).await.map(drop)
         }

@@ -3,10 +3,15 @@
 
 mod api;
 mod clock;
+mod cloud_event;
 mod connection;
 mod consumer;
 mod dead;
 mod foreign;
+#[cfg(test)]
+mod fuzz;
+mod headers;
+mod idle;
 mod inbox;
 mod link;
 mod mux;
@@ -17,7 +22,7 @@ mod puller;
 mod reaper;
 mod store;
 mod streams;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fmt,
@@ -36,6 +41,7 @@ use self::{
     clock::Clock,
     connection::Connection,
     dead::DeadLetters,
+    idle::Idle,
     inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
     link::{Connections, NatsLink},
     mux::Mux,
@@ -160,6 +166,7 @@ impl Nats {
             durables: node.durables,
             sent,
             frames: AtomicU64::new(0),
+            idle: Idle::new(),
             places: ArcSwap::default(),
             closing: DropGuard::disarm(guard),
         };

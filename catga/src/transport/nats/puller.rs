@@ -127,29 +127,29 @@ impl Puller {
         let mut renew = tokio::time::interval((self.spec.ack_wait / 3).max(Duration::from_millis(1)));
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
-            let trouble = self.ask().await.err();
+            self.ask().await;
             let due = self.held.first_key_value().map(|((due, _), _)| *due);
             let mut settled = Vec::new();
             let trouble = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = renew.tick() => { self.renew().await; trouble }
-                () = sleep_until(due) => { self.hand_over_due().await; trouble }
-                _ = self.settled.1.recv_many(&mut settled, 256) => trouble,
+                _ = renew.tick() => { self.renew().await; None }
+                () = sleep_until(due) => { self.hand_over_due().await; None }
+                _ = self.settled.1.recv_many(&mut settled, 256) => None,
                 message = subscriber.next() => match message {
-                    Some(message) => self.receive(message).await.or(trouble),
+                    Some(message) => self.receive(message).await,
                     None => Some(Trouble::Dead),
                 },
                 changed = epochs.changed() => {
                     // What was asked over the connection before is not answered.
                     self.asked = 0;
-                    changed.err().map(|_| Trouble::Dead).or(trouble)
+                    changed.err().map(|_| Trouble::Dead)
                 }
                 changed = self.more.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    trouble
+                    None
                 }
                 () = tokio::time::sleep_until(self.last_sign + SILENCE), if self.asked > 0 => Some(Trouble::Doubt),
             };
@@ -158,11 +158,7 @@ impl Puller {
             }
             match trouble {
                 None => {}
-                Some(Trouble::Doubt) => {
-                    if stop.run_until_cancelled(self.recover()).await.is_none() {
-                        break;
-                    }
-                }
+                Some(Trouble::Doubt) => drop(stop.run_until_cancelled(self.recover()).await),
                 Some(Trouble::Dead) => {
                     let again = async {
                         self.connection.replaced(generation).await;
@@ -184,9 +180,9 @@ impl Puller {
     }
 
     /// Asks for more, if more is wanted and little is under way.
-    async fn ask(&mut self) -> Result<(), Trouble> {
+    async fn ask(&mut self) {
         if !*self.more.borrow_and_update() || self.asked > ASKED / 2 || !self.connection.is_connected() {
-            return Ok(());
+            return;
         }
         let batch = ASKED - self.asked;
         let question = format!(
@@ -200,12 +196,10 @@ impl Puller {
                     self.last_sign = Instant::now();
                 }
                 self.asked = ASKED;
-                Ok(())
             }
             Err(error) => {
                 tracing::debug!(target: "catga::nats", %error, durable = %self.spec.name, "nothing could be asked for");
                 tokio::time::sleep(PAUSE).await;
-                Ok(())
             }
         }
     }

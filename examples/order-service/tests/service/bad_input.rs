@@ -87,7 +87,11 @@ fn an_unknown_path_is_refused() {
     for path in ["/", "/order", "/orders/", "/orders/7/items", "/health/", "/%ff"] {
         get(service.ports[0], path).problem(404);
     }
-    get(service.ports[0], "/orders/%ff").problem(400);
+    for path in ["/orders/%ff", "/orders/%00%ff"] {
+        let response = get(service.ports[0], path);
+        assert_eq!(response.problem(400), "the id of the order is not text in UTF-8", "{path}");
+        assert_eq!(response.text_of("code"), "malformed_path");
+    }
 }
 
 #[test]
