@@ -52,7 +52,7 @@
 //! - [`Cluster`] shows the nodes; [`Routing`] chooses among them. [`DeadLetters`] are the reliable events that handlers gave
 //!   up.
 //! - [`transport`] is the contract of what carries messages, and [`transport::InProcess`], which carries them in one process.
-//! - `http` and `testing` are doors that a feature opens.
+//! - `http`, `tap` and `testing` are doors that a feature opens.
 //!
 //! # Logging
 //!
@@ -85,6 +85,7 @@
 //! | `macros` | the derives and `#[handler]` | yes |
 //! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` | no |
 //! | `metrics` | times of handlers and counts for a recorder | no |
+//! | `nats` | `catga::transport::Nats`: a cluster over NATS; `catga::tap`: what passes there, a line for each message | no |
 //! | `testing` | `catga::testing`: several nodes in virtual time, a record of what they did, faults | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -121,6 +122,8 @@ mod wiring;
 
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "nats")]
+pub mod tap;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["middleware", "transport"],
     &["delivery", "idempotency", "cluster"],
     &["mediator", "sending", "publishing", "builder", "assembly", "wiring", "dead_letters", "signal"],
-    &["http", "testing", "private", "__private", "lib"],
+    &["http", "tap", "testing", "private", "__private", "lib"],
 ];
 
 /// Modules of one floor that do not know each other all the same.

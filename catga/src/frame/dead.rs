@@ -12,7 +12,8 @@ use crate::{
     id::MessageId,
 };
 
-const DEAD: u8 = 3;
+/// The type of a frame that holds a dead letter.
+pub(crate) const DEAD: u8 = 3;
 
 /// The most bytes that each text of a failure takes: what is stored beside the event must not keep it from fitting.
 const MAX_TEXT: usize = 4 * 1024;

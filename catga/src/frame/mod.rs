@@ -27,7 +27,8 @@ pub(crate) const VERSION: u8 = 1;
 pub(crate) const MAX_MESSAGES: usize = 128;
 
 const MESSAGES: u8 = 1;
-const REPLIES: u8 = 2;
+/// The type of a frame of replies.
+pub(crate) const REPLIES: u8 = 2;
 
 /// An envelope as it stands in a frame; borrowed, so that a payload is not copied on the way in.
 #[derive(Serialize, Deserialize)]

@@ -3,11 +3,13 @@
 
 mod api;
 mod clock;
-mod cloud_event;
+pub(crate) mod cloud_event;
 mod connection;
 mod consumer;
 mod dead;
 mod foreign;
+#[cfg(test)]
+mod document;
 #[cfg(test)]
 mod fuzz;
 mod headers;

@@ -12,6 +12,7 @@ use super::{
     check_server,
     connection::Connection,
     dead::DeadLetters,
+    idle::Idle,
     link::{Connections, NatsLink},
     mux::Mux,
     names::{Names, StreamKind},
@@ -68,6 +69,7 @@ impl Nats {
             durables: Vec::new(),
             sent,
             frames: AtomicU64::new(0),
+            idle: Idle::new(),
             places: ArcSwap::default(),
             closing: guard.disarm(),
         }))
