@@ -7,15 +7,16 @@ pub(crate) mod cloud_event;
 mod connection;
 mod consumer;
 mod dead;
-mod foreign;
 #[cfg(test)]
 mod document;
+mod foreign;
 #[cfg(test)]
 mod fuzz;
 mod headers;
 mod idle;
 mod inbox;
 mod link;
+pub(crate) mod listener;
 mod mux;
 mod names;
 mod operator;
