@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
-use rustc_hash::FxHashMap;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, Service};
@@ -288,6 +287,7 @@ impl Builder {
         let (local, local_receiver) = mpsc::channel(self.limits.queue.max(1));
         let node = Arc::new_cyclic(|this| Node {
             id: id.clone(),
+            incarnation,
             generated,
             limits: self.limits,
             routing: self.routing,
@@ -308,6 +308,7 @@ impl Builder {
             ended,
             farewell: OnceLock::new(),
             shutting_down: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
             observer: self.observer,
             started: Instant::now(),
             durables: TaskTracker::new(),
@@ -320,12 +321,12 @@ impl Builder {
             let task = DurableTask::new(node.clone(), spec, handlers, consumer);
             node.tasks.spawn(node.durables.track_future(task.run()));
         }
-        node.tasks.spawn(Requests::new(link.clone(), asks_receiver, inbox.replies, node.counters.clone()).run());
+        node.tasks.spawn(Requests::new(node.clone(), asks_receiver, inbox.replies, inbox.overflow.clone()).run());
         node.tasks.spawn(Server::new(node.clone(), inbox.requests, local_receiver).run());
         node.tasks.spawn(answer_probes(node.clone(), inbox.probes));
-        let intake = EventIntake { node: node.clone(), events: inbox.events, sequences: FxHashMap::default() };
+        let intake = EventIntake::new(node.clone(), inbox.events, inbox.overflow);
         node.tasks.spawn(intake.run());
-        let loaded = Arc::downgrade(&node);
+        let (loaded, replaced) = (Arc::downgrade(&node), Arc::downgrade(&node));
         let membership = Membership {
             own: Record {
                 node: id,
@@ -337,12 +338,14 @@ impl Builder {
                 requests: Some(requests),
             },
             load: Arc::new(move || loaded.upgrade().map_or(0, |node| node.handlers.occupied() as u64)),
+            replaced: Arc::new(move || replaced.upgrade().iter().for_each(|node| node.give_way())),
             cluster,
             link,
             inbox: inbox.cluster,
             heartbeat: node.limits.heartbeat,
             silence: node.limits.silence,
             members: BTreeMap::new(),
+            left: BTreeMap::new(),
             stop: node.stop.clone(),
         };
         node.tasks.spawn(membership.run());

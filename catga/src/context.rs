@@ -3,7 +3,10 @@
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,9 @@ use crate::{
 
 /// The most messages that one run of a handler may emit; a handler that emits more has a loop that does not end.
 pub(crate) const MAX_EMITTED: usize = 10_000;
+
+/// Marks a run that has ended in the count of what it emitted.
+const ENDED: usize = 1 << (usize::BITS - 1);
 
 /// What surrounds the message that a handler handles.
 ///
@@ -54,6 +60,8 @@ struct Inner {
     everywhere: bool,
     /// What leaves when the handler has succeeded.
     emitted: SegQueue<Box<dyn Emission>>,
+    /// How many were emitted, at most one more than may be; [`ENDED`] is added when the run has ended.
+    emissions: AtomicUsize,
     cancellation: CancellationToken,
 }
 
@@ -165,16 +173,32 @@ impl Context {
     }
 
     pub(crate) fn push(&self, emission: Box<dyn Emission>) {
-        self.0.emitted.push(emission);
+        let one_more = |count: usize| (count <= MAX_EMITTED).then_some(count + 1);
+        match self.0.emissions.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
+            Ok(before) if before < MAX_EMITTED => self.0.emitted.push(emission),
+            Err(count) if count >= ENDED => self.0.port.emitted_late(self, 1),
+            // One too many: the run fails for it, and nothing that it emitted leaves.
+            _ => {}
+        }
     }
 
-    /// Takes what was emitted, in order.
-    pub(crate) fn take_emitted(&self) -> Vec<Box<dyn Emission>> {
-        std::iter::from_fn(|| self.0.emitted.pop()).collect()
+    /// Ends the run: nothing more is taken up. Says whether anything was.
+    pub(crate) fn end(&self) -> bool {
+        self.0.emissions.fetch_or(ENDED, Ordering::AcqRel) & !ENDED > 0
     }
 
-    pub(crate) fn has_emitted(&self) -> bool {
-        !self.0.emitted.is_empty()
+    /// Takes what a run that has ended emitted, in order; `None` if that is more than may be.
+    pub(crate) fn take_emitted(&self) -> Option<Vec<Box<dyn Emission>>> {
+        let count = self.0.emissions.load(Ordering::Acquire) & !ENDED;
+        let emitted: Vec<_> = std::iter::from_fn(|| self.0.emitted.pop()).collect();
+        if count > MAX_EMITTED {
+            return None;
+        }
+        // Counted and not there yet: a task beside the handler emitted it while the handler ended.
+        if emitted.len() < count {
+            self.0.port.emitted_late(self, count - emitted.len());
+        }
+        Some(emitted)
     }
 }
 
@@ -193,6 +217,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn node(&self) -> &str;
     /// Fires when running handlers are given up.
     fn cancellation(&self) -> &CancellationToken;
+    /// Takes note of events that were emitted when their handler had ended.
+    fn emitted_late(&self, context: &Context, count: usize);
     /// The port for keeps.
     fn shared(&self) -> Arc<dyn Port>;
     /// The node behind the port.
@@ -263,6 +289,7 @@ impl<'a> Run<'a> {
                 attempt: self.attempt,
                 everywhere: self.everywhere,
                 emitted: SegQueue::new(),
+                emissions: AtomicUsize::new(0),
                 cancellation: self.port.cancellation().clone(),
             }))
         })

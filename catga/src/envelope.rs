@@ -114,6 +114,8 @@ pub struct Envelope {
     pub repeat: bool,
     /// The number that the sender gave it among its events of QoS 0, from 1; 0 for everything else.
     pub sequence: u64,
+    /// Larger at each start of the sender, whose numbers begin again then; 0 where there is no number.
+    pub incarnation: u64,
     /// What only requests carry.
     pub request: Option<RequestPart>,
     /// What only a retry of an event carries.
@@ -167,6 +169,7 @@ impl Envelope {
             payload,
             repeat: false,
             sequence: 0,
+            incarnation: 0,
             request: None,
             retry: None,
         }

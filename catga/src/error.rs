@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Configuration,
     /// What was asked for does not exist, such as a dead letter.
     NotFound,
+    /// Another node took this node's id, and this one has ended.
+    Replaced,
 }
 
 /// Whether the work behind a failed call was done.
@@ -137,6 +139,12 @@ impl Error {
 
     pub(crate) fn shutting_down() -> Self {
         Self::not_started(ErrorKind::ShuttingDown, "this node is shutting down and takes no further work")
+    }
+
+    pub(crate) fn replaced(node: &str) -> Self {
+        let text =
+            format!("another node took the id `{node}`, and this one has ended: give each node an id of its own");
+        Self::not_started(ErrorKind::Replaced, text)
     }
 
     pub(crate) fn encode(name: &str, error: serde_json::Error) -> Self {
@@ -368,7 +376,7 @@ impl Error {
         }
         let failure = Failure::new("error", self.0.message.clone());
         match (self.0.kind, self.0.outcome) {
-            (ErrorKind::Overloaded | ErrorKind::Transport | ErrorKind::ShuttingDown, _)
+            (ErrorKind::Overloaded | ErrorKind::Transport | ErrorKind::ShuttingDown | ErrorKind::Replaced, _)
             | (ErrorKind::NoHandler | ErrorKind::TimedOut, Outcome::NotStarted) => failure.transient(),
             _ => failure,
         }

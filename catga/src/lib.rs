@@ -85,7 +85,7 @@
 //! | `macros` | the derives and `#[handler]` | yes |
 //! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` | no |
 //! | `metrics` | times of handlers and counts for a recorder | no |
-//! | `nats` | `catga::transport::Nats`: a cluster over NATS; `catga::tap`: what passes there, a line for each message | no |
+//! | `nats` | `transport::Nats`, a cluster over NATS, and `catga::tap`, which prints what passes over it | no |
 //! | `testing` | `catga::testing`: several nodes in virtual time, a record of what they did, faults | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -148,4 +148,5 @@ pub use crate::{
     message::{Command, Event, Kind, Message, Qos, Query, Request},
     publishing::{PublishOptions, Publishing},
     sending::{SendOptions, Sending},
+    signal::Signals,
 };

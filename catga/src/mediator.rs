@@ -17,6 +17,7 @@ use crate::{
     message::{Event, Message, Request},
     publishing::{Emitted, PublishOptions, Publishing},
     sending::{SendOptions, Sending},
+    signal::Signals,
 };
 
 /// Sends commands and queries to the handlers that answer them, and events to the handlers that wait for them.
@@ -42,7 +43,7 @@ impl Mediator {
             false => self.node.shutting_down.load(Ordering::Relaxed),
             true => self.node.ended.is_cancelled(),
         };
-        if closed { Err(Error::shutting_down()) } else { Ok(()) }
+        if closed { Err(self.node.why_closed()) } else { Ok(()) }
     }
 
     /// Starts to describe a mediator.
@@ -60,7 +61,7 @@ impl Mediator {
     ///
     /// A handler on this node is cancelled when the future is dropped. One on another node runs to its end. A request
     /// with a key runs to its end wherever it runs.
-    pub fn send<R: Request>(&self, request: R) -> Sending<R::Response> {
+    pub fn send<R: Request>(&self, request: R) -> Sending<R, R::Response> {
         self.send_with(request, SendOptions::default())
     }
 
@@ -73,8 +74,8 @@ impl Mediator {
     /// # Cancellation
     ///
     /// As `send`.
-    pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R::Response> {
-        self.send_from(request, options, None)
+    pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R, R::Response> {
+        Sending::new(self.clone(), request, options, None)
     }
 
     pub(crate) fn envelope<M: Message>(
@@ -107,8 +108,8 @@ impl Mediator {
     /// # Cancellation
     ///
     /// An event whose future is dropped may or may not be published.
-    pub fn publish<E: Event>(&self, event: E) -> Publishing<'_, E> {
-        Publishing::new(self, event, PublishOptions::default())
+    pub fn publish<E: Event>(&self, event: E) -> Publishing<E> {
+        Publishing::new(self.clone(), event, PublishOptions::default(), None)
     }
 
     /// [`publish`](Self::publish) with an id, a time-out or headers.
@@ -120,8 +121,8 @@ impl Mediator {
     /// # Cancellation
     ///
     /// As `publish`.
-    pub fn publish_with<E: Event>(&self, event: E, options: PublishOptions) -> Publishing<'_, E> {
-        Publishing::new(self, event, options)
+    pub fn publish_with<E: Event>(&self, event: E, options: PublishOptions) -> Publishing<E> {
+        Publishing::new(self.clone(), event, options, None)
     }
 
     /// Publishes events of one type in order, many at a time.
@@ -179,7 +180,7 @@ impl Mediator {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if handlers were cancelled or stored events were left.
+    /// `TimedOut` if handlers were cancelled or stored events were left; `Replaced` if another node took the id of this one.
     ///
     /// # Cancellation
     ///
@@ -201,7 +202,10 @@ impl Mediator {
         self.node.shut_down(true).await
     }
 
-    /// Serves until the process is asked to end (Ctrl-C, or SIGTERM), then shuts down.
+    /// Serves until the process is asked to end (Ctrl-C, or SIGTERM), then shuts down. Ends too when the node ends otherwise.
+    ///
+    /// Signals are heard from the first poll on; a service that is not to miss an earlier one makes [`Signals`] before it
+    /// builds its node.
     ///
     /// # Errors
     ///
@@ -211,7 +215,23 @@ impl Mediator {
     ///
     /// As [`shutdown`](Self::shutdown).
     pub async fn run_until_signal(&self) -> Result<(), Error> {
-        crate::signal::wait().await?;
+        self.run_until(Signals::listen()?.asked()).await
+    }
+
+    /// Serves until `asked` completes, then shuts down. Ends too when the node ends otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn run_until(&self, asked: impl Future<Output = ()>) -> Result<(), Error> {
+        tokio::select! {
+            () = asked => {}
+            () = self.node.ended.cancelled() => {}
+        }
         self.shutdown().await
     }
 }
@@ -243,24 +263,53 @@ impl FromContext for Mediator {
     }
 
     fn from_context((): &(), context: &Context) -> Result<Self, Failure> {
-        Self::of(context)
+        Ok(Self::of(context))
     }
 }
 
 impl Mediator {
-    pub(crate) fn of(context: &Context) -> Result<Self, Failure> {
-        let node = context.port().clone().into_any().downcast::<Node>();
-        // A context is only ever made by a node.
-        node.map(|node| Self { node, within: true })
-            .map_err(|_| Failure::new("context", "the context belongs to no mediator").permanent())
+    pub(crate) fn of(context: &Context) -> Self {
+        #[expect(clippy::expect_used, reason = "a node is the only port that there is")]
+        let node = context.port().clone().into_any().downcast().expect("a context is made by a node");
+        Self { node, within: true }
     }
 }
 
 impl Context {
     /// Emits an event: it leaves when this handler has succeeded, before its reply or its acknowledgement. What a failed
     /// handler emitted never leaves.
+    ///
+    /// A run emits at most 10,000 events: one that emits more fails. What a task emits that the handler started and that
+    /// goes on after it does not leave; that is logged and counted.
     pub fn emit<E: Event>(&self, event: E) {
         self.push(Box::new(Emitted(event)));
+    }
+
+    /// Publishes an event at once, in the same conversation: correlation goes on, and this message is its cause. Unlike what
+    /// is [emitted](Self::emit), it has left also when the handler fails afterwards, and a second run publishes it again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mediator::publish`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Mediator::publish`].
+    pub fn publish<E: Event>(&self, event: E) -> Publishing<E> {
+        self.publish_with(event, PublishOptions::default())
+    }
+
+    /// [`publish`](Self::publish) with an id, a time-out or headers; those of this message do not go on by themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mediator::publish`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Mediator::publish`].
+    pub fn publish_with<E: Event>(&self, event: E, options: PublishOptions) -> Publishing<E> {
+        Publishing::new(Mediator::of(self), event, options, Some(self.clone()))
     }
 
     /// Sends a request in the same conversation: correlation goes on, and this message is its cause.
@@ -272,10 +321,62 @@ impl Context {
     /// # Cancellation
     ///
     /// As [`Mediator::send`].
-    pub fn send<R: Request>(&self, request: R) -> Sending<R::Response> {
-        match Mediator::of(self) {
-            Ok(mediator) => mediator.send_from(request, SendOptions::default(), Some(self)),
-            Err(failure) => Sending::ready(Err(Error::handler(self.handler(), failure))),
-        }
+    pub fn send<R: Request>(&self, request: R) -> Sending<R, R::Response> {
+        self.send_with(request, SendOptions::default())
+    }
+
+    /// [`send`](Self::send) with a key, a time-out, headers or a node to go to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mediator::send_with`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Mediator::send`].
+    pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R, R::Response> {
+        Sending::new(Mediator::of(self), request, options, Some(self.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::{
+        cluster::record::{Announcement, Record},
+        transport::{InProcess, Registration, Transport},
+    };
+
+    #[tokio::test]
+    async fn a_node_that_hears_of_a_later_one_under_its_id_ends() {
+        let broker = InProcess::new();
+        let first = Mediator::builder().discover(false).node("node1").transport(broker.clone()).build().await.unwrap();
+        let none = Vec::new;
+        let (app, node) = ("catga".into(), "node2".into());
+        let second = Registration {
+            app,
+            node,
+            incarnation: 1,
+            events: none(),
+            requests: none(),
+            durables: Vec::new(),
+            queue: 1,
+        };
+        let second = broker.join(second).await.unwrap();
+        let announce = async |incarnation| {
+            let (node, requests_hash) = ("node1".into(), 0);
+            let record =
+                Record { node, incarnation, endpoint: None, load: 0, started_ms: 0, requests_hash, requests: None };
+            second.link.announce(Announcement::Here(record).encode()).await.unwrap();
+        };
+        let own = first.cluster().node("node1").unwrap().incarnation;
+        announce(own - 1).await;
+        announce(own).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        first.check_open().unwrap();
+        announce(own + 1).await;
+        assert_eq!(first.run_until(std::future::pending()).await.unwrap_err().kind(), ErrorKind::Replaced);
     }
 }

@@ -36,8 +36,8 @@ pub struct PublishOptions {
 
 /// An event that is being published; a future.
 #[must_use = "an event is published when its future is awaited"]
-pub struct Publishing<'a, E> {
-    mediator: &'a Mediator,
+pub struct Publishing<E> {
+    mediator: Mediator,
     state: State<E>,
     /// The work for this type of event. A pointer, so that the future asks nothing of `E`: a call with something that is
     /// no event is then one mistake and not three.
@@ -45,7 +45,8 @@ pub struct Publishing<'a, E> {
 }
 
 enum State<E> {
-    New(E, PublishOptions),
+    /// With the context of the handler that publishes it, if one does.
+    New(E, PublishOptions, Option<Context>),
     /// Waits for room on the way to other nodes, if there is none; then it is the turn of this one's handlers.
     Leaving(Option<BoxFuture<'static, ()>>, E, OnceLock<Metadata>),
     Storing(BoxFuture<'static, Result<(), Error>>),
@@ -53,17 +54,17 @@ enum State<E> {
 }
 
 /// Nothing in it is pinned but what is boxed.
-impl<E> Unpin for Publishing<'_, E> {}
+impl<E> Unpin for Publishing<E> {}
 
-impl<'a, E: Event> Publishing<'a, E> {
-    pub(crate) fn new(mediator: &'a Mediator, event: E, options: PublishOptions) -> Self {
-        Self { mediator, state: State::New(event, options), step: Self::step }
+impl<E: Event> Publishing<E> {
+    pub(crate) fn new(mediator: Mediator, event: E, options: PublishOptions, parent: Option<Context>) -> Self {
+        Self { mediator, state: State::New(event, options, parent), step: Self::step }
     }
 
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {
-                State::New(event, options) => self.state = self.begin(event, options)?,
+                State::New(event, options, parent) => self.state = self.begin(event, options, parent.as_ref())?,
                 State::Leaving(mut leaving, event, metadata) => {
                     if leaving.as_mut().is_some_and(|leaving| leaving.poll_unpin(cx).is_pending()) {
                         self.state = State::Leaving(leaving, event, metadata);
@@ -86,14 +87,14 @@ impl<'a, E: Event> Publishing<'a, E> {
     }
 
     /// Starts; an event of QoS 0 that stays in the process goes on at once.
-    fn begin(&self, event: E, options: PublishOptions) -> Result<State<E>, Error> {
-        let mediator = self.mediator;
+    fn begin(&self, event: E, options: PublishOptions, parent: Option<&Context>) -> Result<State<E>, Error> {
+        let mediator = &self.mediator;
         mediator.check_open()?;
         let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
         route.sent.add(1);
         let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline).min(LONGEST);
         if E::QOS == Qos::AtLeastOnce {
-            let envelope = self.envelope(route, &event, options)?;
+            let envelope = self.envelope(route, &event, options, parent)?;
             let mediator = mediator.clone();
             return Ok(State::Storing(Box::pin(async move {
                 mediator.store::<E>(envelope, timeout, || Occurrence::Sent).await
@@ -102,8 +103,8 @@ impl<'a, E: Event> Publishing<'a, E> {
         let metadata = OnceLock::new();
         let mut leaving = None;
         let others = !mediator.node.private;
-        if others || options.id.is_some() || !options.headers.is_empty() {
-            let envelope = self.envelope(route, &event, options)?;
+        if others || options.id.is_some() || !options.headers.is_empty() || parent.is_some() {
+            let envelope = self.envelope(route, &event, options, parent)?;
             // The cell is empty: setting it cannot fail.
             drop(metadata.set(Metadata::of(&envelope, None)));
             leaving = if others { mediator.hand_over::<E>(envelope) } else { None };
@@ -111,16 +112,25 @@ impl<'a, E: Event> Publishing<'a, E> {
         Ok(State::Leaving(leaving, event, metadata))
     }
 
-    fn envelope(&self, route: &Route, event: &E, options: PublishOptions) -> Result<Envelope, Error> {
-        let mut envelope = self.mediator.envelope(route, event, None, options.headers)?;
+    fn envelope(
+        &self,
+        route: &Route,
+        event: &E,
+        options: PublishOptions,
+        parent: Option<&Context>,
+    ) -> Result<Envelope, Error> {
+        let mut envelope = self.mediator.envelope(route, event, parent, options.headers)?;
         if let Some(id) = options.id {
-            (envelope.id, envelope.correlation, envelope.repeat) = (id, id, true);
+            (envelope.id, envelope.repeat) = (id, true);
+            if parent.is_none() {
+                envelope.correlation = id;
+            }
         }
         Ok(envelope)
     }
 }
 
-impl<E> Future for Publishing<'_, E> {
+impl<E> Future for Publishing<E> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -128,7 +138,7 @@ impl<E> Future for Publishing<'_, E> {
     }
 }
 
-impl<E> fmt::Debug for Publishing<'_, E> {
+impl<E> fmt::Debug for Publishing<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Publishing(..)")
     }
@@ -213,7 +223,7 @@ impl<E: Event> Emission for Emitted<E> {
         payload: Bytes,
     ) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
-            let Ok(mediator) = Mediator::of(&context) else { return Ok(()) };
+            let mediator = Mediator::of(&context);
             let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
             mediator.node.check_size(E::NAME, payload.len())?;
             route.sent.add(1);

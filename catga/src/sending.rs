@@ -31,7 +31,7 @@ use crate::{
     mediator::{Mediator, killed, recode, unregistered},
     message::Request,
     middleware::{
-        gate::{Entry, Permit},
+        gate::{Entry, Permit, Turn},
         run::{RunError, Started, finish_with_retries, start},
     },
 };
@@ -55,60 +55,100 @@ pub struct SendOptions {
     pub node: Option<String>,
 }
 
+/// A request on its way; a future of the reply. Nothing is done before it is polled.
+#[must_use = "a request is sent when its future is awaited"]
+pub struct Sending<R, T> {
+    state: State<R, T>,
+    /// The work for this type of request. A pointer, so that the future asks nothing of `R`: a call with something that is
+    /// no request is then one mistake and not several.
+    step: fn(&mut Self, &mut TaskContext<'_>) -> Poll<Result<T, Error>>,
+}
+
+enum State<R, T> {
+    New(Unsent<R>),
+    Going(BoxFuture<'static, Result<T, Error>>),
+    Done,
+}
+
+/// What a request is sent with.
+struct Unsent<R> {
+    mediator: Mediator,
+    request: R,
+    options: SendOptions,
+    /// Of the handler that sends it, if one does.
+    parent: Option<Context>,
+}
+
+/// How the first poll of a request ended.
+enum First<T> {
+    Answered(T),
+    Going(BoxFuture<'static, Result<T, Error>>),
+}
+
+/// Nothing in it is pinned but what is boxed.
+impl<R, T> Unpin for Sending<R, T> {}
+
+impl<R: Request> Sending<R, R::Response> {
+    /// A request, of a conversation or on its own.
+    pub(crate) fn new(mediator: Mediator, request: R, options: SendOptions, parent: Option<Context>) -> Self {
+        Self { state: State::New(Unsent { mediator, request, options, parent }), step: Self::step }
+    }
+
+    fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R::Response, Error>> {
+        let mut going = match std::mem::replace(&mut self.state, State::Done) {
+            State::New(unsent) => match unsent.send(cx)? {
+                First::Answered(reply) => return Poll::Ready(Ok(reply)),
+                First::Going(going) => going,
+            },
+            State::Going(going) => going,
+            // Polled again after its end, which a future may answer as it likes.
+            State::Done => return Poll::Pending,
+        };
+        let poll = going.poll_unpin(cx);
+        if poll.is_pending() {
+            self.state = State::Going(going);
+        }
+        poll
+    }
+}
+
+impl<R, T> Future for Sending<R, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        (self.step)(&mut self, cx)
+    }
+}
+
+impl<R, T> std::fmt::Debug for Sending<R, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sending(..)")
+    }
+}
+
 /// How long a node that has just started waits to get to know the others before it says that nobody handles a request.
 const GETTING_TO_KNOW: Duration = Duration::from_millis(500);
 
-impl Mediator {
-    /// Sends a request, of a conversation or on its own.
-    pub(crate) fn send_from<R: Request>(
-        &self,
-        request: R,
-        options: SendOptions,
-        parent: Option<&Context>,
-    ) -> Sending<R::Response> {
-        match self.node.observer {
-            None => self.send_here_or_there(request, options, parent),
-            Some(_) => self.send_recoded(request, options, parent),
+impl<R: Request> Unsent<R> {
+    /// Sends the request. Hot: one that a handler of this node answers at once costs one allocation, that of the handler's
+    /// future.
+    fn send(mut self, cx: &mut TaskContext<'_>) -> Result<First<R::Response>, Error> {
+        let node = &self.mediator.node;
+        self.mediator.check_open()?;
+        if node.observer.is_some() {
+            // A test wants every message encoded, also one that stays in the process.
+            self.request = recode(R::NAME, &self.request)?;
         }
-    }
-
-    /// [`send_from`](Self::send_from), where a test wants every message encoded, also one that stays in the process.
-    fn send_recoded<R: Request>(
-        &self,
-        request: R,
-        options: SendOptions,
-        parent: Option<&Context>,
-    ) -> Sending<R::Response> {
-        match recode(R::NAME, &request) {
-            Ok(request) => {
-                let sending = self.send_here_or_there(request, options, parent);
-                Sending::slow(async move { recode(R::NAME, &sending.await?) })
-            }
-            Err(error) => Sending::ready(Err(error)),
-        }
-    }
-
-    /// Hot: a request that a handler of this node answers at once costs one allocation, that of the handler's future.
-    fn send_here_or_there<R: Request>(
-        &self,
-        request: R,
-        options: SendOptions,
-        parent: Option<&Context>,
-    ) -> Sending<R::Response> {
-        let node = &self.node;
-        if let Err(error) = self.check_open() {
-            return Sending::ready(Err(error));
-        }
-        let Some(route) = node.handlers.route::<R>() else { return Sending::ready(Err(unregistered::<R>())) };
-        if let Some(target) = options.node.as_deref()
+        let Some(route) = node.handlers.route::<R>() else { return Err(unregistered::<R>()) };
+        if let Some(target) = self.options.node.as_deref()
             && !is_name(target)
         {
             let text = format!("`{}` is not the id of a node", target.escape_debug());
-            return Sending::ready(Err(Error::configuration(text)));
+            return Err(Error::configuration(text));
         }
         route.sent.add(1);
-        let plain = options.key.is_none() && options.node.is_none();
-        let first = if plain { self.elsewhere(route) } else { None };
+        let plain = self.options.key.is_none() && self.options.node.is_none();
+        let first = if plain { self.mediator.elsewhere(route) } else { None };
         if plain
             && first.is_none()
             && let Some(handler) = &route.request
@@ -116,48 +156,37 @@ impl Mediator {
         {
             match handler.enter() {
                 Entry::Now(permit) => {
-                    let local = Local::new(node, handler, options, parent);
-                    return local.send(request, typed, permit);
+                    let (handler, typed) = (handler.clone(), typed.clone());
+                    let local = Local::new(self.mediator.node, handler, typed, self.options, self.parent.as_ref());
+                    return local.send(self.request, permit, cx);
                 }
                 Entry::Wait(turn) => {
-                    let mut local = Local::new(node, handler, options, parent);
-                    let typed = typed.clone();
-                    let deadline = Instant::now() + local.patience;
-                    return Sending::slow(async move {
-                        let permit = match tokio::time::timeout_at(deadline, turn).await {
-                            Ok(Ok(permit)) => permit,
-                            Ok(Err(_)) => return Err(Error::shutting_down()),
-                            Err(_) => {
-                                let text = "the deadline passed before a handler could start";
-                                return Err(Error::not_started(ErrorKind::TimedOut, text));
-                            }
-                        };
-                        local.patience = deadline.saturating_duration_since(Instant::now());
-                        local.send(request, &typed, permit).await
-                    });
+                    let (handler, typed) = (handler.clone(), typed.clone());
+                    let local = Local::new(self.mediator.node, handler, typed, self.options, self.parent.as_ref());
+                    return Ok(First::Going(Box::pin(local.send_in_turn(self.request, turn))));
                 }
                 // The local queue is full: another node may have room.
                 Entry::Full if node.cluster.table().load().others() => {}
                 Entry::Full => {
                     node.counters.refused(1);
                     let text = format!("the queue of handler `{}` is full", handler.name);
-                    return Sending::ready(Err(Error::not_started(ErrorKind::Overloaded, text)));
+                    return Err(Error::not_started(ErrorKind::Overloaded, text));
                 }
             }
         }
-        let envelope = match self.envelope(route, &request, parent, options.headers) {
-            Ok(envelope) => envelope,
-            Err(error) => return Sending::ready(Err(error)),
-        };
+        let SendOptions { key, timeout, headers, node: target } = self.options;
+        let envelope = self.mediator.envelope(route, &self.request, self.parent.as_ref(), headers)?;
         node.observe(R::NAME, envelope.id, || Occurrence::Sent);
-        let patience = options.timeout.unwrap_or(node.limits.send_deadline).min(LONGEST);
-        let (mediator, key, target) = (self.clone(), options.key, options.node.map(Into::into));
-        Sending::slow(async move {
-            let reply = mediator.call::<R>(envelope, key, target, first, patience).await?;
+        let patience = timeout.unwrap_or(node.limits.send_deadline).min(LONGEST);
+        let target = target.map(Into::into);
+        Ok(First::Going(Box::pin(async move {
+            let reply = self.mediator.call::<R>(envelope, key, target, first, patience).await?;
             codec::decode(R::NAME, &reply).map_err(|error| error.with_outcome(crate::error::Outcome::Unknown))
-        })
+        })))
     }
+}
 
+impl Mediator {
     /// The other node whose turn it is to have a request without a key, where nodes take turns.
     fn elsewhere(&self, route: &Route) -> Option<Arc<str>> {
         if self.node.routing == Routing::LocalFirst {
@@ -190,16 +219,23 @@ impl Mediator {
 }
 
 /// A request that a handler of this node answers.
-struct Local {
+struct Local<R: Request> {
     node: Arc<Node>,
     handler: Arc<HandlerEntry>,
+    typed: Arc<dyn Start<R>>,
     patience: Duration,
     /// Made only when somebody needs it.
     metadata: OnceLock<Metadata>,
 }
 
-impl Local {
-    fn new(node: &Arc<Node>, handler: &Arc<HandlerEntry>, options: SendOptions, parent: Option<&Context>) -> Self {
+impl<R: Request> Local<R> {
+    fn new(
+        node: Arc<Node>,
+        handler: Arc<HandlerEntry>,
+        typed: Arc<dyn Start<R>>,
+        options: SendOptions,
+        parent: Option<&Context>,
+    ) -> Self {
         let patience = options.timeout.unwrap_or(node.limits.send_deadline).min(LONGEST);
         let metadata = OnceLock::new();
         if parent.is_some() || !options.headers.is_empty() {
@@ -210,37 +246,65 @@ impl Local {
             // The cell is empty: setting it cannot fail.
             drop(metadata.set(fresh));
         }
-        Self { node: node.clone(), handler: handler.clone(), patience, metadata }
+        Self { node, handler, typed, patience, metadata }
     }
 
-    fn start<R: Request>(&self, request: R, typed: &Arc<dyn Start<R>>, attempt: u32) -> Started<R::Response> {
+    fn start(&self, request: R, attempt: u32) -> Started<R::Response> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Lazy(&self.metadata));
         run.patience = Some(self.patience);
         run.attempt = attempt;
-        start(run, &self.handler.meter, |run| typed.start(request, run))
+        start(run, &self.handler.meter, |run| self.typed.start(request, run))
     }
 
-    fn send<R: Request>(self, request: R, typed: &Arc<dyn Start<R>>, permit: Permit) -> Sending<R::Response> {
-        if self.node.observer.is_some() {
-            self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || Occurrence::Sent);
+    /// Polls the handler once here; what is not ready goes on in a box.
+    fn send(self, request: R, permit: Permit, cx: &mut TaskContext<'_>) -> Result<First<R::Response>, Error> {
+        self.observe_sent();
+        if self.handler.retry.attempts > 1 {
+            return Ok(First::Going(Box::pin(self.send_with_retries(request, permit))));
         }
-        if self.handler.retry.attempts <= 1 {
-            let started = self.start(request, typed, 1);
-            return Sending(State::InPlace(started, self, permit));
+        let mut started = self.start(request, 1);
+        if let Poll::Ready(result) = started.poll_first(cx) {
+            return self.conclude(result, 1).map(First::Answered);
         }
-        let typed = typed.clone();
-        Sending::slow(async move {
-            let started = self.start(request.clone(), &typed, 1);
-            let again = |attempt| {
-                self.node.counters.retries(1);
-                self.start(request.clone(), &typed, attempt)
-            };
-            let (policy, limit) = (self.handler.retry, self.handler.timeout);
-            let run = finish_with_retries(Ok(started), policy, limit, None, RunError::repeats_request, again);
-            let (result, attempts) = self.by_the_deadline(run).await?;
+        Ok(First::Going(Box::pin(async move {
+            let result = self.by_the_deadline(started.finish(self.handler.timeout)).await?;
             drop(permit);
-            self.conclude(result, attempts)
-        })
+            self.conclude(result, 1)
+        })))
+    }
+
+    /// Sends a request when it is its turn, if that comes by its deadline.
+    async fn send_in_turn(mut self, request: R, turn: Turn) -> Result<R::Response, Error> {
+        let deadline = Instant::now() + self.patience;
+        let permit = match tokio::time::timeout_at(deadline, turn).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(self.node.why_closed()),
+            Err(_) => {
+                let text = "the deadline passed before a handler could start";
+                return Err(Error::not_started(ErrorKind::TimedOut, text));
+            }
+        };
+        self.patience = deadline.saturating_duration_since(Instant::now());
+        self.observe_sent();
+        if self.handler.retry.attempts > 1 {
+            return self.send_with_retries(request, permit).await;
+        }
+        let started = self.start(request, 1);
+        let result = self.by_the_deadline(started.finish(self.handler.timeout)).await?;
+        drop(permit);
+        self.conclude(result, 1)
+    }
+    async fn send_with_retries(self, request: R, permit: Permit) -> Result<R::Response, Error> {
+        let started = self.start(request.clone(), 1);
+        let again = |attempt| {
+            self.node.counters.retries(1);
+            self.start(request.clone(), attempt)
+        };
+        let (policy, limit) = (self.handler.retry, self.handler.timeout);
+        let run = finish_with_retries(Ok(started), policy, limit, None, RunError::repeats_request, again);
+        let (result, attempts) = self.by_the_deadline(run).await?;
+        drop(permit);
+        self.conclude(result, attempts)
     }
 
     /// Waits for a run, at most to the deadline of the request.
@@ -258,82 +322,24 @@ impl Local {
         }
     }
 
-    fn conclude<R>(&self, result: Result<R, RunError>, attempt: u32) -> Result<R, Error> {
+    fn observe_sent(&self) {
         if self.node.observer.is_some() {
-            let id = self.metadata.get_or_init(Metadata::fresh).id;
-            let handler = self.handler.name.clone();
-            self.node.observe(self.handler.message.name, id, || match &result {
-                Ok(_) => Occurrence::Handled { handler, attempt },
-                Err(error) => Occurrence::Failed { handler, attempt, failure: error.failure.clone() },
-            });
+            self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || Occurrence::Sent);
         }
-        result.map_err(|error| answer_of(&self.handler.name, error).0)
-    }
-}
-
-/// A request on its way; a future of the reply.
-#[must_use = "a request is sent when its future is awaited"]
-pub struct Sending<R>(State<R>);
-
-#[expect(clippy::large_enum_variant, reason = "the large variant is the fast path: a box would cost it an allocation")]
-enum State<R> {
-    Ready(Option<Result<R, Error>>),
-    /// A run that is polled first where it was made.
-    InPlace(Started<R>, Local, Permit),
-    Slow(BoxFuture<'static, Result<R, Error>>),
-}
-
-/// Nothing in it is pinned but what is boxed.
-impl<R> Unpin for Sending<R> {}
-
-impl<R> Sending<R> {
-    pub(crate) fn ready(result: Result<R, Error>) -> Self {
-        Self(State::Ready(Some(result)))
     }
 
-    fn slow(future: impl Future<Output = Result<R, Error>> + Send + 'static) -> Self {
-        Self(State::Slow(Box::pin(future)))
-    }
-}
-
-impl<R: Send + 'static> Future for Sending<R> {
-    type Output = Result<R, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Slow(future) => return future.poll_unpin(cx),
-            State::Ready(result) => {
-                return match result.take() {
-                    Some(result) => Poll::Ready(result),
-                    // Polled again after its end, which a future may answer as it likes.
-                    None => Poll::Pending,
-                };
-            }
-            State::InPlace(started, local, _) => {
-                if let Poll::Ready(result) = started.poll_first(cx) {
-                    let result = local.conclude(result, 1);
-                    // Lets go of the permit now, not when the caller drops the future.
-                    self.0 = State::Ready(None);
-                    return Poll::Ready(result);
-                }
-            }
+    fn conclude(&self, result: Result<R::Response, RunError>, attempt: u32) -> Result<R::Response, Error> {
+        let handler = &self.handler.name;
+        if self.node.observer.is_none() {
+            return result.map_err(|error| answer_of(handler, error).0);
         }
-        let State::InPlace(started, local, permit) = std::mem::replace(&mut self.0, State::Ready(None)) else {
-            return Poll::Pending;
-        };
-        let mut slow = Box::pin(async move {
-            let result = local.by_the_deadline(started.finish(local.handler.timeout)).await?;
-            drop(permit);
-            local.conclude(result, 1)
+        self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || match &result {
+            Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
+            Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
         });
-        let poll = slow.poll_unpin(cx);
-        self.0 = State::Slow(slow);
-        poll
-    }
-}
-
-impl<R> std::fmt::Debug for Sending<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sending(..)")
+        // A test wants the reply encoded too, and held to the limit of one that crosses.
+        let reply = codec::encode(R::NAME, &result.map_err(|error| answer_of(handler, error).0)?)?;
+        self.node.check_reply(handler, reply.len())?;
+        codec::decode(R::NAME, &reply)
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use catga::{
-    ClusterChange, Mediator, Query, handler,
-    testing::{Fault, Harness},
+    ClusterChange, Error, ErrorKind, Event, Mediator, Outcome, Query, State, handler,
+    testing::{Fault, Harness, Traffic},
 };
+use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 
 #[derive(Query, Clone, Serialize, Deserialize)]
@@ -67,6 +68,22 @@ async fn a_node_that_leaves_is_gone_at_once_and_one_that_is_killed_after_its_sil
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_word_of_a_node_that_left_does_not_bring_it_back_but_a_new_start_does() {
+    let harness = Harness::new();
+    let (first, second) = (node(&harness, "node1").await, node(&harness, "node2").await);
+    moment().await;
+    harness.inject(Fault::delay(Traffic::Announcement, Duration::from_secs(1)).from("node2").times(1)).await;
+    tokio::time::sleep(Duration::from_millis(10_100)).await;
+    second.shutdown().await.unwrap();
+    assert_eq!(online(&first), ["node1"]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(online(&first), ["node1"]);
+    let _second = node(&harness, "node2").await;
+    moment().await;
+    assert_eq!(online(&first), ["node1", "node2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_starts_again_replaces_its_former_self() {
     let harness = Harness::new();
     let first = node(&harness, "node1").await;
@@ -104,4 +121,72 @@ async fn applications_on_one_broker_do_not_meet() {
     assert_eq!(online(&first), ["node1"]);
     assert_eq!(online(&other), ["node2"]);
     assert_eq!(other.send(Hello {}).await.unwrap_err().kind(), catga::ErrorKind::NoHandler);
+}
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(())]
+struct Slow {}
+
+#[handler]
+async fn answer_slowly(_: Slow) {
+    tokio::time::sleep(Duration::from_secs(4)).await;
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Step {
+    number: u32,
+}
+
+#[handler(concurrency = 1)]
+async fn step(event: Step, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    log.add(event.number.to_string());
+}
+
+/// That another node took the id of the one that says so.
+fn replaced(result: Result<(), Error>) -> Option<Outcome> {
+    result.err().filter(|error| error.kind() == ErrorKind::Replaced).map(|error| error.outcome())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_id_another_one_takes_says_so_and_ends() {
+    let harness = Harness::new();
+    let other = harness.node("other").discover(false).handler(answer_slowly).build().await.unwrap();
+    let first = node(&harness, "node1").await;
+    moment().await;
+    let (mut changes, mut seen) = (first.cluster().changes(), other.cluster().changes());
+    let waiting = tokio::spawn(first.send(Slow {}));
+    let running = tokio::spawn({
+        let first = first.clone();
+        async move { first.run_until(std::future::pending()).await }
+    });
+    moment().await;
+    let second = node(&harness, "node1").await;
+    let limit = Duration::from_secs(1);
+    let ended = tokio::time::timeout(limit, running).await.expect("it ends by itself").unwrap();
+    assert_eq!(replaced(ended), Some(Outcome::NotStarted));
+    assert_eq!(replaced(waiting.await.unwrap()), Some(Outcome::Unknown));
+    assert_eq!(replaced(first.send(Hello {}).await), Some(Outcome::NotStarted));
+    assert_eq!(replaced(first.publish(Step { number: 0 }).await), Some(Outcome::NotStarted));
+    assert_eq!(replaced(first.shutdown().await), Some(Outcome::NotStarted));
+    while changes.next().await.is_some() {}
+    second.send(Hello {}).await.unwrap();
+    assert_eq!(next(&mut seen).await, Some(ClusterChange::Restarted("node1".into())));
+    assert_eq!(online(&other), ["node1", "other"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_id_another_one_takes_leaves_it_what_it_has_not_handled() {
+    let (harness, former, present) = (Harness::new(), Log::default(), Log::default());
+    let start = |log: &Log| harness.node("node1").discover(false).state(log.clone()).handler(step).build();
+    let first = start(&former).await.unwrap();
+    first.publish_all((0..20).map(|number| Step { number })).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    let _second = start(&present).await.unwrap();
+    harness.settled().await.unwrap();
+    assert_eq!(former.lines(), ["0", "1", "2", "3"], "what ran came to its end");
+    for number in 4..20 {
+        assert_eq!(present.count(&number.to_string()), 1, "step {number}: {:?}", present.lines());
+    }
 }

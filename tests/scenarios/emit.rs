@@ -1,9 +1,12 @@
 //! What a handler emits: leaves when it has succeeded, under an id that a second run gives again.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use catga::{
-    Command, Context, Event, Failure, Limits, Query, State, handler,
+    Command, Context, ErrorKind, Event, Failure, Limits, PublishOptions, Query, SendOptions, State, handler,
     testing::{Fault, Harness, Traffic},
 };
 use catga_tests::Log;
@@ -178,4 +181,112 @@ async fn correlation_goes_on_through_events_and_requests() {
     near.publish_with(Placed { item: "tea".into() }, options).await.unwrap();
     harness.settled().await.unwrap();
     assert_eq!(log.count(&format!("billed tea {id} true")), 1, "{:?}", log.lines());
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Flood {}
+
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+struct Water {}
+
+impl Drop for Water {
+    fn drop(&mut self) {
+        REFUSED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[handler]
+async fn flood(_: Flood, ctx: Context, State(log): State<Log>) {
+    for _ in 0..25_000 {
+        ctx.emit(Water {});
+    }
+    log.add(format!("{} were not kept", REFUSED.load(Ordering::Relaxed)));
+}
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(())]
+struct Tell {}
+
+/// Publishes at once, both kinds, and asks: what it causes is of its conversation.
+#[handler]
+async fn tell(_: Tell, ctx: Context, State(log): State<Log>) -> Result<(), Failure> {
+    log.add(format!("told {} {}", ctx.correlation(), ctx.id()));
+    let headers = ctx.headers().clone();
+    ctx.publish(Noticed { item: "at once".into() }).await?;
+    ctx.publish_with(Billed { item: "x".into() }, PublishOptions { headers, ..Default::default() }).await?;
+    ctx.send_with(Ask {}, SendOptions { key: Some("1".into()), ..Default::default() }).await?;
+    Err(Failure::new("no", "what was published has left all the same"))
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Ask {}
+
+#[handler]
+async fn asked(_: Ask, ctx: Context, State(log): State<Log>) {
+    log.add(format!("asked {} {}", ctx.correlation(), ctx.causation().unwrap()));
+}
+
+#[handler]
+async fn hear(_: Noticed, ctx: Context, State(log): State<Log>) {
+    log.add(format!("heard {} {}", ctx.correlation(), ctx.causation().unwrap()));
+}
+
+#[handler(name = "emit.pay")]
+async fn pay(_: Billed, ctx: Context, State(log): State<Log>) {
+    let tenant = ctx.headers().get("tenant").unwrap_or_default();
+    log.add(format!("paid {} {} {tenant}", ctx.correlation(), ctx.causation().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_publishes_and_sends_at_once_is_of_its_conversation() {
+    let log = Log::default();
+    let harness = Harness::new();
+    let node = |id: &str| harness.node(id).discover(false).state(log.clone()).handler(hear);
+    let first = node("node1").handler(tell).handler(asked).handler(pay).build().await.unwrap();
+    let _second = node("node2").build().await.unwrap();
+    let mut headers = catga::Headers::new();
+    headers.insert("tenant", "acme").unwrap();
+    first.send_with(Tell {}, SendOptions { headers, ..Default::default() }).await.unwrap_err();
+    harness.settled().await.unwrap();
+    let lines = log.lines();
+    let chain = lines[0].strip_prefix("told ").unwrap();
+    assert_eq!(log.count(&format!("heard {chain}")), 2, "{lines:?}");
+    assert_eq!(log.count(&format!("asked {chain}")), 1, "{lines:?}");
+    assert_eq!(log.count(&format!("paid {chain} acme")), 1, "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_emits_without_end_fails_and_keeps_no_more_than_the_limit() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(flood).build().await.unwrap();
+    let error = node.send(Flood {}).await.unwrap_err();
+    assert_eq!((error.kind(), log.lines()), (ErrorKind::Transport, vec!["15000 were not kept".to_owned()]));
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Later {
+    fail: bool,
+}
+
+#[handler]
+async fn later(command: Later, ctx: Context) -> Result<(), Failure> {
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ctx.emit(Noticed { item: "tea".into() });
+    });
+    if command.fail { Err(Failure::new("no", "not today")) } else { Ok(()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_emitted_after_its_handler_has_ended_never_leaves_and_is_counted() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(later).handler(note_noticed);
+    let node = node.build().await.unwrap();
+    node.send(Later { fail: false }).await.unwrap();
+    node.send(Later { fail: true }).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(log.is_empty());
+    assert_eq!(node.counts().late_emissions, 2);
 }

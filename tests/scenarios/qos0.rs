@@ -109,6 +109,69 @@ async fn an_event_that_is_lost_on_the_way_shows_as_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_sender_loses_right_after_its_restart_shows_as_a_gap_too() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    for at in 1..=5 {
+        first.publish(Ticked { at }).await.unwrap();
+    }
+    harness.settled().await.unwrap();
+    first.kill();
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::Event).times(2)).await;
+    for at in 6..=8 {
+        first.publish(Ticked { at }).await.unwrap();
+    }
+    harness.settled().await.unwrap();
+    assert_eq!((log.count("node2 7"), log.count("node2 8")), (0, 1));
+    assert_eq!(second.counts().gaps, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_burst_that_finds_no_room_is_counted() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &Log::default()).build().await.unwrap();
+    let limits = Limits { queue: 5, ..Limits::default() };
+    let second = harness.node("node2").discover(false).state(log.clone()).handler(note_tick).limits(limits);
+    let second = second.build().await.unwrap();
+    let events = (1..=100).map(|at| first.publish(Ticked { at }));
+    futures_util::future::join_all(events).await;
+    harness.settled().await.unwrap();
+    assert!(log.len() < 100);
+    assert_eq!(log.len() as u64 + second.counts().dropped, 100);
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+struct Heavy {}
+
+#[handler]
+async fn compute(_: Heavy, State(log): State<Log>) {
+    log.add("run");
+    // Stands for work that computes: it holds its thread.
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_waits_in_the_queue_of_a_node_that_stops_is_counted() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = harness.node("node1").discover(false).build().await.unwrap();
+    let second = harness.node("node2").discover(false).state(log.clone()).handler(compute).build().await.unwrap();
+    first.publish(Heavy {}).await.unwrap();
+    while log.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..10 {
+        first.publish(Heavy {}).await.unwrap();
+    }
+    // What it had to send is on its way when it has gone.
+    first.shutdown().await.unwrap();
+    second.shutdown().await.unwrap();
+    assert_eq!(log.len() as u64 + second.counts().dropped, 11);
+    assert_eq!(log.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_events_that_publish_each_other_do_not_recurse() {
     let (harness, log) = (Harness::new(), Log::default());
     let node = harness.node("node1").discover(false).state(log.clone()).handler(ping).handler(pong);

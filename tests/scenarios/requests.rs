@@ -20,12 +20,12 @@ async fn here(_: Where, ctx: Context) -> String {
 
 #[derive(Command, Clone, Serialize, Deserialize)]
 #[response(String)]
-struct Work {
-    millis: u64,
+pub(super) struct Work {
+    pub(super) millis: u64,
 }
 
 #[handler(concurrency = 2)]
-async fn work(command: Work, State(log): State<Log>, ctx: Context) -> String {
+pub(super) async fn work(command: Work, State(log): State<Log>, ctx: Context) -> String {
     log.add(format!("start {}", ctx.node()));
     tokio::time::sleep(Duration::from_millis(command.millis)).await;
     log.add(format!("end {}", ctx.node()));
@@ -40,7 +40,7 @@ async fn refuse(_: Refuse) -> Result<(), Failure> {
     Err(Failure::new("out_of_stock", "no tea left").details(serde_json::json!({ "sku": "tea" })))
 }
 
-async fn member(harness: &Harness, id: &str, log: &Log) -> catga::Mediator {
+pub(super) async fn member(harness: &Harness, id: &str, log: &Log) -> catga::Mediator {
     let node = harness.node(id).discover(false).state(log.clone());
     node.handler(here).handler(work).handler(refuse).build().await.unwrap()
 }
@@ -161,6 +161,26 @@ async fn a_lost_or_doubled_request_runs_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_avoided_has_its_turn_again_once_it_answers_even_with_a_failure() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let _first = member(&harness, "node1", &log).await;
+    let _second = member(&harness, "node2", &log).await;
+    let caller = caller(&harness).await;
+    let turns = async || {
+        let mut nodes = vec![caller.send(Where {}).await.unwrap(), caller.send(Where {}).await.unwrap()];
+        nodes.sort();
+        nodes
+    };
+    harness.inject(Fault::cut("node1")).await;
+    turns().await;
+    harness.heal().await;
+    assert_eq!(turns().await, ["node2", "node2"]);
+    let options = SendOptions { node: Some("node1".into()), ..SendOptions::default() };
+    assert_eq!(caller.send_with(Refuse {}, options).await.unwrap_err().kind(), ErrorKind::Handler);
+    assert_eq!(turns().await, ["node1", "node2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_command_is_waited_for_to_its_deadline_and_runs_once() {
     let (harness, log) = (Harness::new(), Log::default());
     let _first = member(&harness, "node1", &log).await;
@@ -173,36 +193,6 @@ async fn a_slow_command_is_waited_for_to_its_deadline_and_runs_once() {
     harness.settled().await.unwrap();
     assert_eq!(log.len(), 4, "what was started runs to its end");
     assert_eq!(caller.counts().late_replies, 6, "asked at once, after 200 ms and then each second");
-}
-
-#[tokio::test(start_paused = true)]
-async fn more_requests_than_may_run_wait_for_their_turn_and_too_many_are_refused() {
-    let (harness, log) = (Harness::new(), Log::default());
-    let limits = Limits { queue: 3, ..Limits::default() };
-    let node = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
-    let node = node.build().await.unwrap();
-    let sends = (0..8).map(|_| node.send(Work { millis: 100 }));
-    let results = futures_util::future::join_all(sends).await;
-    let refused: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-    assert_eq!(refused.len(), 3, "two run and three wait");
-    for error in refused {
-        assert_eq!((error.kind(), error.outcome()), (ErrorKind::Overloaded, Outcome::NotStarted));
-    }
-    assert_eq!(log.len(), 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_node_passes_a_request_on() {
-    let (harness, log) = (Harness::new(), Log::default());
-    let limits = Limits { queue: 1, ..Limits::default() };
-    let first = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
-    let first = first.build().await.unwrap();
-    let _second = member(&harness, "node2", &log).await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let sends = (0..5).map(|_| first.send(Work { millis: 100 }));
-    let mut nodes: Vec<_> = futures_util::future::join_all(sends).await.into_iter().map(Result::unwrap).collect();
-    nodes.sort();
-    assert_eq!(nodes, ["node1", "node1", "node1", "node2", "node2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,4 +296,27 @@ async fn a_message_whose_decoding_panics_harms_only_itself() {
     let error = caller.send(Trap {}).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::Codec, Outcome::NotStarted));
     assert_eq!(caller.send(Where {}).await.unwrap(), "node1");
+}
+
+#[derive(Query, Clone, Serialize, Deserialize)]
+#[response(String)]
+struct Long {
+    bytes: usize,
+}
+
+#[handler]
+async fn long(query: Long) -> String {
+    "x".repeat(query.bytes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_too_large_is_so_near_and_far() {
+    let harness = Harness::new();
+    let limits = Limits { max_reply: 100, ..Limits::default() };
+    let node = harness.node("node1").discover(false).handler(long).limits(limits).build().await.unwrap();
+    for sender in [node, caller(&harness).await] {
+        assert_eq!(sender.send(Long { bytes: 98 }).await.unwrap().len(), 98);
+        let error = sender.send(Long { bytes: 99 }).await.unwrap_err();
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::TooLarge, Outcome::Failed));
+    }
 }

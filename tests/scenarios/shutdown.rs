@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catga::{Command, Context, ErrorKind, Event, Limits, Outcome, State, handler, testing::Harness};
+use catga::{Command, Context, ErrorKind, Event, Limits, Outcome, Signals, State, handler, testing::Harness};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 
@@ -137,4 +137,17 @@ async fn a_shutdown_goes_on_when_its_caller_leaves_and_a_killed_node_has_none() 
     let second = node(&harness, "node2", &log).build().await.unwrap();
     second.kill();
     tokio::time::timeout(limit, second.shutdown()).await.expect("it ends").unwrap();
+}
+
+/// No other test here may wait for signals: they go to the process.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_that_comes_before_anybody_waits_for_it_is_not_missed() {
+    let mut signals = Signals::listen().unwrap();
+    let process = std::process::id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), first.run_until(signals.asked())).await.expect("it ends").unwrap();
+    assert_eq!(first.send(Task { seconds: 0 }).await.unwrap_err().kind(), ErrorKind::ShuttingDown);
 }

@@ -9,6 +9,7 @@ pub(crate) fn run() -> Result {
     test::run()?;
     step("example hello", &mut cargo("run --quiet -p hello"))?;
     demo::run()?;
+    demo::nats::run()?;
     readme::run()?;
     duplicates()?;
     let after = tree()?;

@@ -5,6 +5,7 @@
 pub mod shell;
 
 pub mod http;
+pub mod ports;
 pub mod process;
 
 pub mod nats;

@@ -4,7 +4,11 @@
 mod ci;
 mod test;
 
+mod lines;
+mod orders;
+
 mod demo;
+mod processes;
 mod readme;
 mod service;
 
@@ -21,6 +25,7 @@ The tasks of this repository.
   cargo xtask test   formatting, lints, each feature alone, documentation, all tests; fails on any warning
   cargo xtask ci     the same, then what only a clean clone shows: examples run, dependencies once, tree unchanged
   cargo xtask demo   three nodes of the order service: failover, QoS 0 against QoS 1, parallel broadcast
+  cargo xtask demo --nats   the same and more with a NATS server and three processes: they are killed and paused, too
 
   cargo xtask nats-server [VERSION]   the path of a nats-server; installs one if there is none
 
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ci"] => ci::run(),
         ["demo"] => demo::run(),
+        ["demo", "--nats"] => demo::nats::run(),
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
         ["dead", ..] | ["tap", ..] => return operate(&words),

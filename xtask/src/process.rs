@@ -5,6 +5,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     io::Write,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
@@ -24,6 +25,8 @@ exec "$@" 3<&-
 
 /// How often the end of a process is looked for.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long a process may take to stand still; it needs microseconds.
+const STOPPING: Duration = Duration::from_secs(10);
 
 /// A child process; dropping it kills it.
 #[derive(Debug)]
@@ -96,7 +99,47 @@ impl Process {
         }
     }
 
-    /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
+    /// Stops it where it stands, with all its threads, until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended, or does not stop.
+    pub fn pause(&mut self) -> Result {
+        self.signal("STOP")?;
+        // A signal is on its way when it is sent: until the process has met it, it goes on, and a signal of a lower number
+        // that is sent meanwhile comes first.
+        let deadline = Instant::now() + STOPPING;
+        while !self.is_stopped() {
+            if Instant::now() >= deadline {
+                return Err(format!("process {} does not stop in {STOPPING:?}", self.id()));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Whether each of its threads stands still. Systems other than Linux do not tell without further programs; there it is
+    /// taken for granted.
+    fn is_stopped(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.id())) else { return true };
+        threads.filter_map(|thread| thread.ok()).all(|thread| {
+            // After the name, which stands in parentheses and may contain any character, comes the state.
+            let stat = fs::read_to_string(thread.path().join("stat"));
+            // A thread that is gone does not go on either.
+            stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
+        })
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub fn resume(&mut self) -> Result {
+        self.signal("CONT")
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
     ///
     /// # Errors
     ///
@@ -151,15 +194,15 @@ mod tests {
         let ended = run("exit 3")?.wait(Duration::from_secs(20))?;
         assert_eq!(ended.and_then(|status| status.code()), Some(3));
 
-        let mut stopped = run("sleep 60")?;
-        stopped.signal("STOP")?;
+        let mut stopped = run("exec sleep 60")?;
+        stopped.pause()?;
         stopped.signal("TERM")?;
         assert_eq!(stopped.wait(Duration::from_millis(50))?, None, "a stopped process does not hear");
-        stopped.signal("CONT")?;
+        stopped.resume()?;
         assert!(stopped.wait(Duration::from_secs(20))?.is_some());
         assert!(stopped.signal("TERM").is_err(), "it has ended");
 
-        let dropped = run("sleep 60")?;
+        let dropped = run("exec sleep 60")?;
         let id = dropped.id().to_string();
         drop(dropped);
         let found = Command::new("sh").args(["-c", r#"kill -0 "$0""#, &id]).stderr(Stdio::null()).status();

@@ -5,7 +5,7 @@ use xtask::{
     shell::{Result, root},
 };
 
-use crate::service::Service;
+use crate::{demo::Nodes, service::Service};
 
 /// A `curl` line of the README, and the status below it.
 struct Example<'a> {

@@ -26,12 +26,16 @@ pub(crate) struct Membership {
     pub(crate) own: Record,
     /// Counts what runs or waits here.
     pub(crate) load: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Told when another node took this one's id.
+    pub(crate) replaced: Arc<dyn Fn() + Send + Sync>,
     pub(crate) cluster: Cluster,
     pub(crate) link: Arc<dyn Link>,
     pub(crate) inbox: mpsc::Receiver<Bytes>,
     pub(crate) heartbeat: Duration,
     pub(crate) silence: Duration,
     pub(crate) members: BTreeMap<Arc<str>, Member>,
+    /// Nodes that left, with their incarnation and when: a late word of theirs does not bring them back.
+    pub(crate) left: BTreeMap<Arc<str>, (u64, Instant)>,
     /// Fires when this node leaves.
     pub(crate) stop: CancellationToken,
 }
@@ -76,7 +80,8 @@ impl Membership {
             self.forgive(now.saturating_duration_since(expected.min(silence)));
             match woken {
                 Woken::Heard(Some(bytes)) => self.hear(&bytes).await,
-                Woken::Heard(None) => return,
+                // The place of this node was taken: it has not left, which stops this task before.
+                Woken::Heard(None) => return (self.replaced)(),
                 Woken::Stopped => {
                     let (node, incarnation) = (self.own.node.clone(), self.own.incarnation);
                     return self.announce(&Announcement::Leaving { node, incarnation }).await;
@@ -126,6 +131,9 @@ impl Membership {
                 }
             }
             Some(Announcement::Leaving { node, incarnation }) => {
+                if self.left.len() < MAX_NODES {
+                    self.left.insert(node.clone(), (incarnation, Instant::now()));
+                }
                 if self.members.get(&node).is_some_and(|member| member.view.incarnation <= incarnation) {
                     self.members.remove(&node);
                     self.publish();
@@ -143,8 +151,9 @@ impl Membership {
     /// Takes up what a node says about itself; says whether it was news of another node.
     fn take_up(&mut self, record: Record) -> bool {
         if record.node == self.own.node {
+            // A smaller one is this node's former self, which hears of this one and ends.
             if record.incarnation > self.own.incarnation {
-                tracing::error!(target: "catga::cluster", node = %record.node, "another process runs under this node's id");
+                (self.replaced)();
             }
             return false;
         }
@@ -153,8 +162,10 @@ impl Membership {
             tracing::error!(target: "catga::cluster", node = %record.node, limit = MAX_NODES, "the node table is full");
             return false;
         }
-        if known.is_some_and(|member| member.view.incarnation > record.incarnation) {
-            // A late word of the node's former self.
+        if known.is_some_and(|member| member.view.incarnation > record.incarnation)
+            || self.left.get(&record.node).is_some_and(|(incarnation, _)| *incarnation >= record.incarnation)
+        {
+            // A late word of one that left, or of the former self of one that is there.
             return false;
         }
         let same = known.filter(|member| member.view.incarnation == record.incarnation);
@@ -225,6 +236,8 @@ impl Membership {
     }
 
     fn forget(&mut self, now: Instant) {
+        // Longer than that no word of a node is on its way: it would count as offline.
+        self.left.retain(|_, (_, at)| now.saturating_duration_since(*at) < self.silence);
         let count = self.members.len();
         let limit = self.silence * FORGET_AFTER;
         self.members.retain(|_, member| member.view.online || now.saturating_duration_since(member.last_seen) < limit);

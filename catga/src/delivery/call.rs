@@ -73,6 +73,10 @@ impl Call<'_> {
                     last = Some(error);
                 }
                 Asked::Answered(Err(error)) => {
+                    // A failure is an answer too; these come from this node, or from the transport.
+                    if !matches!(error.kind(), ErrorKind::Transport | ErrorKind::ShuttingDown | ErrorKind::Replaced) {
+                        self.trust(&target);
+                    }
                     let outcome = if doubt && error.outcome() == Outcome::NotStarted {
                         Outcome::Unknown
                     } else {
@@ -160,7 +164,7 @@ impl Call<'_> {
         let mut probe_at = Instant::now() + limits.probe_after;
         loop {
             let silent_until = probe_at.min(self.deadline);
-            match tokio::time::timeout_at(silent_until, next_reply(&mut replies)).await {
+            match tokio::time::timeout_at(silent_until, next_reply(self.node, &mut replies)).await {
                 Ok(reply) => return Asked::Answered(reply),
                 Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
                 Err(_) => {}
@@ -176,13 +180,13 @@ impl Call<'_> {
             let answer = tokio::time::timeout_at(probe_ends, async {
                 tokio::select! {
                     biased;
-                    reply = next_reply(&mut replies) => Probed::Answered(reply),
-                    pong = next_reply(&mut pong) => match pong {
+                    reply = next_reply(self.node, &mut replies) => Probed::Answered(reply),
+                    pong = next_reply(self.node, &mut pong) => match pong {
                         Ok(_) => Probed::Alive,
                         // Too busy even for a probe is not gone.
                         Err(error) if error.kind() == ErrorKind::Overloaded => Probed::Alive,
                         // Nobody is there to be probed; a reply that was faster still counts.
-                        Err(_) => next_reply(&mut replies).now_or_never().map_or(Probed::Gone, Probed::Answered),
+                        Err(_) => next_reply(self.node, &mut replies).now_or_never().map_or(Probed::Gone, Probed::Answered),
                     },
                 }
             });
@@ -229,13 +233,16 @@ impl Call<'_> {
 }
 
 /// The first reply to arrive. Replies that can no longer come are passed over while others may.
-async fn next_reply(replies: &mut FuturesUnordered<oneshot::Receiver<Result<Bytes, Error>>>) -> Result<Bytes, Error> {
+async fn next_reply(
+    node: &Node,
+    replies: &mut FuturesUnordered<oneshot::Receiver<Result<Bytes, Error>>>,
+) -> Result<Bytes, Error> {
     std::future::poll_fn(|cx| {
         loop {
             match replies.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(reply))) => return Poll::Ready(reply),
                 Poll::Ready(Some(Err(_))) => {}
-                Poll::Ready(None) => return Poll::Ready(Err(abandoned())),
+                Poll::Ready(None) => return Poll::Ready(Err(abandoned(node))),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -33,7 +33,8 @@ impl Count {
 pub struct Counts {
     /// Events of QoS 0 that this node dropped: no room, or no connection.
     pub dropped: u64,
-    /// Events of QoS 0 that never reached this node, seen as gaps in their senders' sequences.
+    /// Events of QoS 0 that this node did not take in, seen as gaps in their senders' sequences: what was lost on the way,
+    /// and what found no room here, which `dropped` counts too.
     pub gaps: u64,
     /// Replies that came when nobody waited any more.
     pub late_replies: u64,
@@ -49,6 +50,10 @@ pub struct Counts {
     pub duplicates: u64,
     /// Requests that were refused because a queue or the memory was full.
     pub refused: u64,
+    /// Events that were emitted when their handler had ended, and never left.
+    pub late_emissions: u64,
+    /// Replies that found no room in the queue of this node; they are asked for again.
+    pub lost_replies: u64,
 }
 
 macro_rules! counters {
@@ -78,12 +83,23 @@ macro_rules! counters {
     };
 }
 
-counters!(dropped, gaps, late_replies, retries, failed, dead_letters, lagged, duplicates, refused);
+counters!(
+    dropped,
+    gaps,
+    late_replies,
+    retries,
+    failed,
+    dead_letters,
+    lagged,
+    duplicates,
+    refused,
+    late_emissions,
+    lost_replies
+);
 
 impl Counters {
     /// Counts dropped events, and says so once in a while: with the 1st, the 2nd, the 4th, the 8th and so on.
-    pub(crate) fn drop_events(&self, count: usize, reason: &str) {
-        let count = count as u64;
+    pub(crate) fn drop_events(&self, count: u64, reason: &str) {
         let before = self.dropped(count);
         if (before + count).ilog2() > before.checked_ilog2().unwrap_or(0) || before == 0 {
             tracing::warn!(target: "catga::delivery", total = before + count, reason, "events of QoS 0 were dropped");

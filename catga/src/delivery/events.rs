@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     task::{Context as TaskContext, Poll},
 };
 
@@ -23,6 +23,7 @@ use crate::{
         gate::{Entry, Permit},
         run::{RunError, Started, finish_with_retries, start},
     },
+    transport::Overflow,
 };
 
 thread_local! {
@@ -166,24 +167,30 @@ const MAX_SEQUENCES: usize = 100_000;
 
 /// The task that takes events of QoS 0 from other nodes.
 pub(crate) struct EventIntake {
-    pub(crate) node: Arc<Node>,
-    pub(crate) events: mpsc::Receiver<Envelope>,
-    /// The last number seen of each sender and event type.
-    pub(crate) sequences: FxHashMap<(Arc<str>, Arc<str>), u64>,
+    node: Arc<Node>,
+    events: mpsc::Receiver<Envelope>,
+    /// How many events the transport dropped because their queue was full.
+    overflow: Arc<Overflow>,
+    /// The last incarnation and number seen of each sender and event type.
+    sequences: FxHashMap<(Arc<str>, Arc<str>), (u64, u64)>,
 }
 
 /// How many events are taken at a time.
 const ROUND: usize = 64;
 
 impl EventIntake {
-    /// Takes events until the node stops.
+    pub(crate) fn new(node: Arc<Node>, events: mpsc::Receiver<Envelope>, overflow: Arc<Overflow>) -> Self {
+        Self { node, events, overflow, sequences: FxHashMap::default() }
+    }
+
+    /// Takes events until the node stops; what waits then is dropped.
     pub(crate) async fn run(mut self) {
         let stop = self.node.stop.clone();
         let mut events = Vec::with_capacity(ROUND);
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.drop_the_rest(),
                 count = self.events.recv_many(&mut events, ROUND) => if count == 0 {
                     return;
                 },
@@ -192,7 +199,25 @@ impl EventIntake {
             for envelope in events.drain(..) {
                 self.take(&envelope, round).await;
             }
+            self.count_overflow();
         }
+    }
+
+    /// A queue that was full is read again afterwards: whatever overflows is counted in the end.
+    fn count_overflow(&self) {
+        let dropped = self.overflow.events.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.node.counters.drop_events(dropped, "the queue towards this node is full");
+        }
+    }
+
+    fn drop_the_rest(mut self) {
+        self.events.close();
+        while let Ok(envelope) = self.events.try_recv() {
+            self.node.counters.drop_events(1, "the node shut down");
+            self.node.observe(&envelope.name, envelope.id, || Occurrence::Dropped);
+        }
+        self.count_overflow();
     }
 
     async fn take(&mut self, envelope: &Envelope, round: Round) {
@@ -239,13 +264,17 @@ impl EventIntake {
         if self.sequences.len() >= MAX_SEQUENCES {
             self.sequences.clear();
         }
-        let key = (envelope.source.clone(), envelope.name.clone());
-        let last = self.sequences.entry(key).or_insert(envelope.sequence);
-        // A smaller number is a sender that started again, or a repeat.
-        let gap = envelope.sequence.saturating_sub(*last).saturating_sub(1);
-        *last = envelope.sequence.max(if envelope.sequence == 1 { 0 } else { *last });
-        if gap > 0 {
-            self.node.counters.gaps(gap);
+        let (key, now) = ((envelope.source.clone(), envelope.name.clone()), (envelope.incarnation, envelope.sequence));
+        let last = self.sequences.entry(key).or_insert(now);
+        if now <= *last {
+            // The first of all, or one that was overtaken or doubled on the way.
+            return;
+        }
+        // A sender that started again counts from 1.
+        let before = if now.0 == last.0 { last.1 } else { 0 };
+        *last = now;
+        if now.1 > before + 1 {
+            self.node.counters.gaps(now.1 - before - 1);
         }
     }
 }

@@ -3,10 +3,7 @@
 //! There is no linger time: a lone event leaves at once. A caller encodes first, then waits for room in the lane's
 //! bounded queue; the task owns everything else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -43,11 +40,13 @@ impl Lane {
     pub(crate) fn open(node: &Node, message: MessageInfo) -> Self {
         let (sender, receiver) = mpsc::channel(node.limits.queue.max(1));
         let (link, counters, closed) = (node.link.clone(), node.counters.clone(), node.closed.clone());
+        let incarnation = node.incarnation;
         node.tasks.spawn(async move {
             let work = async {
                 match message.qos {
                     Qos::AtMostOnce => {
-                        carry(link, receiver, frame_limit(message, frame::MAX_MESSAGES), counters).await;
+                        let limit = frame_limit(message, frame::MAX_MESSAGES);
+                        carry(link, receiver, limit, counters, incarnation).await;
                     }
                     Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME)).await,
                 }
@@ -121,8 +120,14 @@ fn frame_limit(message: MessageInfo, default: usize) -> usize {
 }
 
 /// The task of a lane of QoS 0.
-async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize, counters: Arc<Counters>) {
-    let sequence = AtomicU64::new(0);
+async fn carry(
+    link: Arc<dyn Link>,
+    mut receiver: mpsc::Receiver<Item>,
+    limit: usize,
+    counters: Arc<Counters>,
+    incarnation: u64,
+) {
+    let mut sequence = 0;
     let mut items = Vec::with_capacity(limit);
     while receiver.recv_many(&mut items, limit).await > 0 {
         let mut flushes = Vec::new();
@@ -130,7 +135,8 @@ async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         for item in items.drain(..) {
             match item {
                 Item::Message(mut envelope, _) => {
-                    envelope.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
+                    sequence += 1;
+                    (envelope.sequence, envelope.incarnation) = (sequence, incarnation);
                     envelopes.push(envelope);
                 }
                 Item::Flush(done) => flushes.push(done),
@@ -141,7 +147,7 @@ async fn carry(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
             let batch = frame::take(&mut rest, limit, Envelope::size);
             let count = batch.len();
             if let Err(error) = link.publish(batch).await {
-                counters.drop_events(count, "the transport could not take them");
+                counters.drop_events(count as u64, "the transport could not take them");
                 tracing::debug!(target: "catga::delivery", %error, count, "events of QoS 0 were dropped");
             }
         }

@@ -25,8 +25,8 @@ use super::{
 use crate::{
     cluster::{Cluster, Routing},
     codec,
-    context::Port,
-    error::{Error, ErrorKind},
+    context::{Context, Port},
+    error::{Error, ErrorKind, Outcome},
     id::MessageId,
     message::Message,
     transport::{Capabilities, Link},
@@ -35,6 +35,8 @@ use crate::{
 /// A node: one member of an application, with its handlers and its connection to the others.
 pub(crate) struct Node {
     pub(crate) id: Arc<str>,
+    /// Larger at each start under its id.
+    pub(crate) incarnation: u64,
     /// Whether its id was made up at its start.
     pub(crate) generated: bool,
     pub(crate) limits: Limits,
@@ -66,6 +68,8 @@ pub(crate) struct Node {
     /// How shutting down ended.
     pub(crate) farewell: OnceLock<Result<(), Error>>,
     pub(crate) shutting_down: AtomicBool,
+    /// Whether another node took this one's id.
+    pub(crate) replaced: AtomicBool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) started: Instant,
     /// The tasks behind the durables, which shutdown waits for first.
@@ -91,6 +95,16 @@ impl Node {
         Err(Error::not_started(ErrorKind::TooLarge, text))
     }
 
+    /// Refuses a reply of a handler of this node that is larger than its limit.
+    pub(crate) fn check_reply(&self, handler: &str, size: usize) -> Result<(), Error> {
+        let limit = self.limits.max_reply;
+        if size <= limit {
+            return Ok(());
+        }
+        let text = format!("the reply of handler `{handler}` takes {size} bytes, more than {limit}");
+        Err(Error::new(ErrorKind::TooLarge, Outcome::Failed, text))
+    }
+
     /// The way out for the events of a route.
     pub(crate) fn lane<'a>(&self, route: &'a Route) -> &'a Lane {
         route.lane.get_or_init(|| Lane::open(self, route.message))
@@ -100,6 +114,15 @@ impl Node {
     pub(crate) fn spawn_run(&self, run: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
         self.tasks.spawn(async move { cancel.run_until_cancelled(run).await.unwrap_or_default() });
+    }
+
+    /// Why this node takes no further work.
+    pub(crate) fn why_closed(&self) -> Error {
+        if self.is_replaced() { Error::replaced(&self.id) } else { Error::shutting_down() }
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 
     /// Waits until a node that handles a request is known, for a node that has only just started.
@@ -144,6 +167,14 @@ impl Port for Node {
 
     fn cancellation(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    fn emitted_late(&self, context: &Context, count: usize) {
+        self.counters.late_emissions(count as u64);
+        tracing::warn!(
+            target: "catga::delivery", handler = context.handler(), id = %context.id(), count,
+            "events that were emitted after their handler had ended do not leave"
+        );
     }
 
     fn shared(&self) -> Arc<dyn Port> {

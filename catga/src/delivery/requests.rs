@@ -3,17 +3,21 @@
 //! It owns the table of callers that wait, so there is no shared map. What waits for it leaves together, one frame a
 //! node.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::counters::Counters;
+use super::node::Node;
 use crate::{
     envelope::{Envelope, Reply},
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Outcome},
     frame::{self, MAX_MESSAGES},
-    transport::Link,
+    transport::Overflow,
 };
 
 /// How often the table is searched for callers that have gone.
@@ -29,10 +33,10 @@ pub(crate) struct Ask {
 
 /// The task's state.
 pub(crate) struct Requests {
-    link: Arc<dyn Link>,
+    node: Arc<Node>,
     asks: mpsc::Receiver<Ask>,
     replies: mpsc::Receiver<Reply>,
-    counters: Arc<Counters>,
+    overflow: Arc<Overflow>,
     slots: Vec<Slot>,
     free: Vec<u32>,
 }
@@ -46,12 +50,12 @@ struct Slot {
 
 impl Requests {
     pub(crate) fn new(
-        link: Arc<dyn Link>,
+        node: Arc<Node>,
         asks: mpsc::Receiver<Ask>,
         replies: mpsc::Receiver<Reply>,
-        counters: Arc<Counters>,
+        overflow: Arc<Overflow>,
     ) -> Self {
-        Self { link, asks, replies, counters, slots: Vec::new(), free: Vec::new() }
+        Self { node, asks, replies, overflow, slots: Vec::new(), free: Vec::new() }
     }
 
     /// Serves until every caller and the inbox are gone.
@@ -64,8 +68,13 @@ impl Requests {
                 biased;
                 _ = sweep.tick() => self.sweep(),
                 count = self.replies.recv_many(&mut replies, MAX_MESSAGES) => match count {
-                    0 => return,
-                    _ => replies.drain(..).for_each(|reply| self.complete(reply)),
+                    // What waits is told why: this node has left, or another one took its place.
+                    0 => return self.node.give_way(),
+                    _ => {
+                        replies.drain(..).for_each(|reply| self.complete(reply));
+                        // A queue that was full is read again afterwards: whatever overflows is counted in the end.
+                        self.node.counters.lost_replies(self.overflow.replies.swap(0, Ordering::Relaxed));
+                    }
                 },
                 count = self.asks.recv_many(&mut asks, MAX_MESSAGES) => match count {
                     0 => return,
@@ -93,8 +102,8 @@ impl Requests {
 
     async fn send_frame(&mut self, node: &str, batch: Vec<Envelope>) {
         let tokens: Vec<_> = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
-        if let Err(error) = self.link.request(node, batch).await {
-            let error = error.with_outcome(crate::error::Outcome::NotStarted);
+        if let Err(error) = self.node.link.request(node, batch).await {
+            let error = error.with_outcome(Outcome::NotStarted);
             for token in tokens {
                 self.complete(Reply::new(token, Err(error.duplicate())));
             }
@@ -122,7 +131,7 @@ impl Requests {
         }
         // Nobody waits: the caller has given up, or had its answer already.
         if answer.is_none_or(|answer| answer.send(reply.result).is_err()) {
-            self.counters.late_replies(1);
+            self.node.counters.late_replies(1);
         }
     }
 
@@ -138,6 +147,10 @@ impl Requests {
 }
 
 /// What a caller is told whose node ends before it has an answer.
-pub(crate) fn abandoned() -> Error {
+pub(crate) fn abandoned(node: &Node) -> Error {
+    let why = node.why_closed();
+    if why.kind() == ErrorKind::Replaced {
+        return why.with_outcome(Outcome::Unknown);
+    }
     Error::unknown(ErrorKind::ShuttingDown, "this node ended before the reply came")
 }

@@ -141,10 +141,11 @@ impl DurableTask {
         self.one_less(sequence).await;
     }
 
-    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes.
-    fn not_started(&mut self, sequence: u64, work: Work) {
+    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes. What a node had whose place was
+    /// taken is its successor's, all of it.
+    pub(super) fn not_started(&mut self, sequence: u64, work: Work) {
         match self.open.get_mut(&sequence) {
-            Some(open) if open.work == 1 => open.give_back = Some(Duration::ZERO),
+            Some(open) if open.work == 1 || self.node.is_replaced() => open.give_back = Some(Duration::ZERO),
             _ => self.store_again(sequence, work, Duration::ZERO),
         }
     }

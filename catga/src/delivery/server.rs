@@ -310,13 +310,8 @@ impl RequestRun {
             Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
             Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
         });
-        let limit = self.node.limits.max_reply;
         let (result, remember) = match result {
-            Ok(reply) if reply.len() > limit => {
-                let text = format!("the reply of handler `{handler}` takes {} bytes, more than {limit}", reply.len());
-                (Err(Error::new(ErrorKind::TooLarge, crate::error::Outcome::Failed, text)), true)
-            }
-            Ok(reply) => (Ok(reply), true),
+            Ok(reply) => (self.node.check_reply(handler, reply.len()).map(|()| reply), true),
             Err(error) => {
                 let (error, remember) = answer_of(handler, error);
                 (Err(error), remember)

@@ -16,15 +16,7 @@ impl Node {
     /// Stops this node within its limit; `for_good` also gives up its own durables. The work goes on in a task of its own, so
     /// that a caller that leaves does not leave the node half stopped; every caller has the same result.
     pub(crate) async fn shut_down(&self, for_good: bool) -> Result<(), Error> {
-        if !self.shutting_down.swap(true, Ordering::AcqRel) {
-            let node = self.arc();
-            tokio::spawn(async move {
-                let result = node.stop_in_steps(for_good).await;
-                // Only this task sets it.
-                drop(node.farewell.set(result));
-                node.ended.cancel();
-            });
-        }
+        self.begin_to_stop(for_good);
         tokio::select! {
             biased;
             () = self.ended.cancelled() => {}
@@ -33,10 +25,33 @@ impl Node {
         self.farewell.get().map_or(Ok(()), |result| result.as_ref().copied().map_err(Error::duplicate))
     }
 
+    /// Ends this node because another one took its id: that one gets what is stored for it, and what is sent to it.
+    pub(crate) fn give_way(&self) {
+        // The queues of a node that leaves end too.
+        if self.shutting_down.load(Ordering::Acquire) || self.replaced.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(target: "catga", error = %self.why_closed(), "this node ends");
+        self.begin_to_stop(false);
+    }
+
+    fn begin_to_stop(&self, for_good: bool) {
+        if self.shutting_down.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let node = self.arc();
+        tokio::spawn(async move {
+            let result = node.stop_in_steps(for_good).await;
+            // Only this task sets it.
+            drop(node.farewell.set(result));
+            node.ended.cancel();
+        });
+    }
+
     async fn stop_in_steps(&self, for_good: bool) -> Result<(), Error> {
         tracing::info!(target: "catga", node = %self.id, "shutting down");
         let deadline = Instant::now() + self.limits.shutdown;
-        let left = self.finish_what_is_stored(deadline).await;
+        let left = if self.is_replaced() { 0 } else { self.finish_what_is_stored(deadline).await };
         self.stop.cancel();
         // Waiting ends only when no further durable can come.
         self.durables.close();
@@ -61,6 +76,9 @@ impl Node {
         let gone = tokio::time::timeout(STEP, self.link.leave(for_good)).await;
         self.closed.cancel();
         drop(tokio::time::timeout(STEP, self.tasks.wait()).await);
+        if self.is_replaced() {
+            return Err(self.why_closed());
+        }
         if !in_time || !flushed {
             let text = format!("shutting down took too long: {running} runs of handlers were cancelled");
             return Err(Error::unknown(ErrorKind::TimedOut, text));

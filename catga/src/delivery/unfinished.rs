@@ -44,6 +44,9 @@ pub(super) struct Grave {
 impl DurableTask {
     /// Decides what becomes of a message that a handler failed.
     pub(super) fn fail(&mut self, sequence: u64, mut work: Work, error: RunError) {
+        if self.node.is_replaced() {
+            return self.not_started(sequence, work);
+        }
         let policy = work.handler.retry;
         if error.repeats_event() && work.attempt < policy.attempts {
             let delay = policy.jittered(work.attempt);

@@ -3,7 +3,6 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
 use super::{
     node::Node,
@@ -14,7 +13,7 @@ use crate::{
     envelope::Envelope,
     error::Failure,
     middleware::{
-        gate::Permit,
+        gate::{Permit, Turn},
         run::{RunError, Started, start},
     },
 };
@@ -37,7 +36,7 @@ pub(super) struct Work {
 pub(super) enum Begun {
     Started(Started<()>, Permit),
     Admitted(Permit),
-    Waiting(oneshot::Receiver<Permit>),
+    Waiting(Turn),
 }
 
 /// How a run ended.

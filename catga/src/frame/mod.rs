@@ -43,6 +43,7 @@ struct MessageEntry<'a> {
     headers: Headers,
     repeat: bool,
     sequence: u64,
+    incarnation: u64,
     request: Option<RequestPart>,
     retry: Option<RetryPart>,
     payload: &'a [u8],
@@ -61,6 +62,7 @@ impl<'a> MessageEntry<'a> {
             headers: envelope.headers.clone(),
             repeat: envelope.repeat,
             sequence: envelope.sequence,
+            incarnation: envelope.incarnation,
             request: envelope.request.clone(),
             retry: envelope.retry.clone(),
             payload: &envelope.payload,
@@ -82,6 +84,7 @@ impl<'a> MessageEntry<'a> {
             payload: frame.slice_ref(self.payload),
             repeat: self.repeat,
             sequence: self.sequence,
+            incarnation: self.incarnation,
             request: self.request,
             retry: self.retry,
         })
@@ -219,6 +222,7 @@ mod tests {
         envelope.headers.insert("tenant", "acme").expect("a good header");
         envelope.causation = Some(MessageId::new());
         envelope.sequence = u64::MAX;
+        envelope.incarnation = u64::MAX;
         envelope.repeat = true;
         envelope.request = Some(RequestPart {
             token: 7,

@@ -130,7 +130,7 @@ impl Problem {
             ErrorKind::Transport => {
                 (StatusCode::SERVICE_UNAVAILABLE, "transport", "the node that was to do this cannot be reached")
             }
-            ErrorKind::ShuttingDown => {
+            ErrorKind::ShuttingDown | ErrorKind::Replaced => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "this node is shutting down; ask another one")
             }
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found", "what was asked for does not exist"),
@@ -267,6 +267,7 @@ mod tests {
             ErrorKind::TooLarge,
             ErrorKind::Transport,
             ErrorKind::ShuttingDown,
+            ErrorKind::Replaced,
             ErrorKind::Configuration,
             ErrorKind::NotFound,
         ];
@@ -295,6 +296,7 @@ mod tests {
             (ErrorKind::KeyReused, 422),
             (ErrorKind::TooLarge, 413),
             (ErrorKind::ShuttingDown, 503),
+            (ErrorKind::Replaced, 503),
             (ErrorKind::NotFound, 404),
             (ErrorKind::Configuration, 500),
             (ErrorKind::Codec, 500),

@@ -3,12 +3,21 @@
 //! The count is an atomic, the queue a bounded channel, and one task a handler hands out turns in order of arrival.
 //! There is no lock, and a run that finds the gate free pays two atomic operations.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use futures_util::FutureExt;
+use tokio::sync::{
+    Notify, mpsc,
+    oneshot::{self, error::RecvError},
+};
 
 /// The entrance of one handler.
 #[derive(Clone, Debug)]
@@ -20,9 +29,13 @@ struct Shared {
     occupied: AtomicUsize,
     /// The most runs at the same time.
     limit: usize,
+    /// The most runs and waiters together.
+    room: usize,
+    /// Whether somebody has left who waited.
+    left: AtomicBool,
     /// Turns that a finished run has passed on and no waiter has taken yet.
     turns: AtomicUsize,
-    /// Wakes the task that hands out turns.
+    /// Wakes the task that hands out turns, and clears the places of those who left.
     turn: Notify,
     waiters: mpsc::Sender<oneshot::Sender<Permit>>,
 }
@@ -34,29 +47,43 @@ pub(crate) struct Permit(Arc<Shared>);
 /// What the gate says to a newcomer.
 pub(crate) enum Entry {
     Now(Permit),
-    /// The permit arrives in turn; an error means that the gate has closed.
-    Wait(oneshot::Receiver<Permit>),
+    Wait(Turn),
     /// As many wait as may.
     Full,
+}
+
+/// The place of one who waits: the permit arrives in turn; an error means that the gate has closed. Who drops it leaves.
+pub(crate) struct Turn {
+    permit: oneshot::Receiver<Permit>,
+    /// Whether the permit has been taken.
+    over: bool,
+    shared: Arc<Shared>,
 }
 
 /// The task behind a gate; whoever builds the gate runs it.
 pub(crate) struct Turnstile {
     gate: Gate,
     waiters: mpsc::Receiver<oneshot::Sender<Permit>>,
+    /// Those of them whom the task has seen, in order of arrival.
+    queue: VecDeque<oneshot::Sender<Permit>>,
+    /// Turns that nobody has taken yet: a waiter is counted before it is in the queue.
+    turns: usize,
 }
 
 impl Gate {
     pub(crate) fn new(limit: usize, queue: usize) -> (Self, Turnstile) {
-        let (sender, waiters) = mpsc::channel(queue.max(1));
+        let queue = queue.max(1);
+        let (sender, waiters) = mpsc::channel(queue);
         let gate = Self(Arc::new(Shared {
             occupied: AtomicUsize::new(0),
             limit: limit.max(1),
+            room: limit.max(1) + queue,
+            left: AtomicBool::new(false),
             turns: AtomicUsize::new(0),
             turn: Notify::new(),
             waiters: sender,
         }));
-        (gate.clone(), Turnstile { gate, waiters })
+        (gate.clone(), Turnstile { gate, waiters, queue: VecDeque::new(), turns: 0 })
     }
 
     /// Asks for a turn. Hot: the free gate costs one atomic operation here and one at the end.
@@ -68,12 +95,16 @@ impl Gate {
         }
         // The place in the queue is reserved before the newcomer is counted: nothing is ever counted and then refused.
         let Ok(place) = shared.waiters.try_reserve() else { return Entry::Full };
-        if shared.occupied.fetch_add(1, Ordering::AcqRel) < shared.limit {
-            return Entry::Now(Permit(shared.clone()));
+        let room = |count: usize| (count < shared.room).then_some(count + 1);
+        match shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room) {
+            Err(_) => Entry::Full,
+            Ok(before) if before < shared.limit => Entry::Now(Permit(shared.clone())),
+            Ok(_) => {
+                let (sender, permit) = oneshot::channel();
+                place.send(sender);
+                Entry::Wait(Turn { permit, over: false, shared: shared.clone() })
+            }
         }
-        let (sender, receiver) = oneshot::channel();
-        place.send(sender);
-        Entry::Wait(receiver)
     }
 
     /// Runs and waiters.
@@ -92,33 +123,76 @@ impl Drop for Permit {
     }
 }
 
+impl Future for Turn {
+    type Output = Result<Permit, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = self.permit.poll_unpin(cx);
+        self.over = poll.is_ready();
+        poll
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.over {
+            self.permit.close();
+            self.shared.left.store(true, Ordering::Release);
+            self.shared.turn.notify_one();
+        }
+    }
+}
+
 impl Turnstile {
     /// Hands out turns until `close` fires, then refuses everybody who waits.
     pub(crate) async fn run(mut self, close: tokio_util::sync::CancellationToken) {
-        let turning = async {
-            loop {
-                let take = |turns: usize| turns.checked_sub(1);
-                while self.gate.0.turns.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_err() {
-                    self.gate.0.turn.notified().await;
-                }
-                // A turn exists only where a waiter was counted, and the waiter is in the queue or about to be.
-                let permit = Permit(self.gate.0.clone());
-                match self.waiters.recv().await {
-                    // A waiter that has gone drops the permit, and with it passes the turn on.
-                    Some(waiter) => drop(waiter.send(permit)),
-                    None => return,
-                }
+        loop {
+            self.hand_out();
+            tokio::select! {
+                biased;
+                () = close.cancelled() => break,
+                () = self.gate.0.turn.notified() => {}
+                waiter = self.waiters.recv() => match waiter {
+                    Some(waiter) => self.queue.push_back(waiter),
+                    None => break,
+                },
             }
-        };
-        tokio::select! {
-            () = turning => {}
-            () = close.cancelled() => {}
         }
         // Who waits now is told so by the closed channel; each was counted once.
         self.waiters.close();
-        while let Some(waiter) = self.waiters.recv().await {
+        let refuse = |waiter: oneshot::Sender<Permit>| {
             self.gate.0.occupied.fetch_sub(1, Ordering::AcqRel);
             drop(waiter);
+        };
+        self.queue.drain(..).for_each(refuse);
+        while let Some(waiter) = self.waiters.recv().await {
+            refuse(waiter);
+        }
+    }
+
+    /// The one who has waited longest.
+    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
+        self.queue.pop_front().or_else(|| self.waiters.try_recv().ok())
+    }
+
+    fn hand_out(&mut self) {
+        let shared = self.gate.0.clone();
+        self.turns += shared.turns.swap(0, Ordering::AcqRel);
+        while self.turns > 0
+            && let Some(waiter) = self.next()
+        {
+            self.turns -= 1;
+            // A waiter that has gone drops the permit, and with it passes the turn on.
+            drop(waiter.send(Permit(shared.clone())));
+        }
+        if shared.left.swap(false, Ordering::AcqRel) {
+            while let Ok(waiter) = self.waiters.try_recv() {
+                self.queue.push_back(waiter);
+            }
+            // Where no more than the limit is counted, a turn is on its way to each who is left.
+            let leave = |count: usize| (count > shared.limit).then(|| count - 1);
+            let leaves = || shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, leave).is_ok();
+            self.queue.retain(|waiter| !(waiter.is_closed() && leaves()));
         }
     }
 }
@@ -137,9 +211,9 @@ mod tests {
         (gate, close)
     }
 
-    fn wait(gate: &Gate) -> oneshot::Receiver<Permit> {
+    fn wait(gate: &Gate) -> Turn {
         match gate.enter() {
-            Entry::Wait(receiver) => receiver,
+            Entry::Wait(turn) => turn,
             Entry::Now(_) => unreachable!("the gate is occupied"),
             Entry::Full => unreachable!("the queue has room"),
         }
@@ -171,6 +245,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_waiter_that_leaves_frees_its_place() {
+        let (gate, _close) = gate(1, 1);
+        let Entry::Now(first) = gate.enter() else { unreachable!("the gate is free") };
+        for _ in 0..3 {
+            drop(wait(&gate));
+            tokio::task::yield_now().await;
+            assert_eq!(gate.occupied(), 1);
+        }
+        let second = wait(&gate);
+        assert!(matches!(gate.enter(), Entry::Full));
+        drop(first);
+        drop(second.await.expect("its turn"));
+        assert_eq!(gate.occupied(), 0);
+    }
+
+    #[tokio::test]
     async fn a_full_queue_refuses_and_a_closed_gate_refuses_those_who_wait() {
         let (gate, close) = gate(1, 1);
         let Entry::Now(first) = gate.enter() else { unreachable!("the gate is free") };
@@ -192,6 +282,12 @@ mod tests {
                     for _ in 0..2_000 {
                         let permit = match gate.enter() {
                             Entry::Now(permit) => permit,
+                            // Some leave while they wait.
+                            Entry::Wait(turn) if fastrand::u8(..) < 64 => {
+                                tokio::task::yield_now().await;
+                                drop(turn);
+                                continue;
+                            }
                             Entry::Wait(turn) => turn.await.expect("its turn"),
                             Entry::Full => unreachable!("the queue has room for all"),
                         };
@@ -205,6 +301,10 @@ mod tests {
             .collect();
         for task in tasks {
             task.await.expect("no task saw the limit broken");
+        }
+        // The last to leave may not have been seen yet.
+        while gate.occupied() > 0 {
+            tokio::task::yield_now().await;
         }
         assert_eq!(gate.occupied(), 0);
     }

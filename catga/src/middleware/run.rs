@@ -91,14 +91,15 @@ impl<R: Send + 'static> Started<R> {
     /// Polls the run once in place; pending runs go on with [`finish`](Self::finish).
     pub(crate) fn poll_first(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R, RunError>> {
         let _entered = self.span.enter();
-        let result = match poll_isolated(&mut self.running, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(failure)) => Err(RunError::answered(failure)),
-            Poll::Ready(Ok(reply)) if self.context.as_ref().is_some_and(Context::has_emitted) => {
+        let Poll::Ready(result) = poll_isolated(&mut self.running, cx) else { return Poll::Pending };
+        let emitted = self.context.as_ref().is_some_and(Context::end);
+        let result = match result {
+            Err(failure) => Err(RunError::answered(failure)),
+            Ok(reply) if emitted => {
                 self.reply = Some(reply);
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(reply)) => Ok(reply),
+            Ok(reply) => Ok(reply),
         };
         if let Some(timing) = self.timing.take() {
             timing.end(&result);
@@ -129,7 +130,11 @@ impl<R: Send + 'static> Started<R> {
                     let _entered = self.span.enter();
                     poll_isolated(&mut self.running, cx)
                 });
-                match tokio::time::timeout(limit, running).await {
+                let result = tokio::time::timeout(limit, running).await;
+                if let Some(context) = &self.context {
+                    context.end();
+                }
+                match result {
                     Ok(result) => result.map_err(RunError::answered)?,
                     Err(_) => return Err(RunError::timed_out(limit)),
                 }
@@ -137,7 +142,7 @@ impl<R: Send + 'static> Started<R> {
         };
         // The handler's future may hold a context; it is gone before what it emitted leaves.
         drop(self.running);
-        if let Some(context) = self.context.filter(Context::has_emitted) {
+        if let Some(context) = self.context.filter(Context::end) {
             leave(context).await.map_err(|failure| RunError { failure, cause: Cause::NotEmitted })?;
         }
         Ok(reply)
@@ -147,11 +152,10 @@ impl<R: Send + 'static> Started<R> {
 /// Lets go of what a handler emitted, in order. A second run of the handler gives equal content equal ids; the same
 /// handler on another node gives it another one, unless one node handles for all.
 async fn leave(context: Context) -> Result<(), Failure> {
-    let emitted = context.take_emitted();
-    if emitted.len() > MAX_EMITTED {
-        let text = format!("the handler emitted {} messages, more than {MAX_EMITTED}", emitted.len());
+    let Some(emitted) = context.take_emitted() else {
+        let text = format!("the handler emitted more than {MAX_EMITTED} messages");
         return Err(Failure::new("emitted_too_many", text).permanent());
-    }
+    };
     let parent = context.id().as_u128().to_le_bytes();
     let mut occurrences: HashMap<u128, u32> = HashMap::new();
     // All are encoded before the first leaves: what cannot travel keeps the others back.

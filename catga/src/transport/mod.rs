@@ -8,7 +8,14 @@ pub(crate) mod in_process;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -30,7 +37,8 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Joins a node. When it returns, the node receives: whatever is sent from then on arrives.
     ///
-    /// A node that joins under the id of another one takes its place.
+    /// A node that joins under the id of another one takes its place: the queues of the other one's [`Inbox`] end, or it
+    /// hears in them what the new one announces. Either tells it to end.
     fn join(&self, node: Registration) -> BoxFuture<'_, Result<Joined, Error>>;
 }
 
@@ -122,7 +130,8 @@ impl fmt::Debug for Joined {
 }
 
 /// The queues in which a node receives, apart so that none waits behind another. The transport drops what does not fit,
-/// and says so: a request is answered `Overloaded`, an event of QoS 0 shows as a gap in its sender's sequence.
+/// and says so: a request is answered `Overloaded`, events of QoS 0 and replies go through [`InboxSenders::event`] and
+/// [`InboxSenders::reply`], which count them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Inbox {
@@ -137,6 +146,15 @@ pub struct Inbox {
     pub replies: mpsc::Receiver<Reply>,
     /// What nodes announce about themselves.
     pub cluster: mpsc::Receiver<Bytes>,
+    /// What found no room.
+    pub(crate) overflow: Arc<Overflow>,
+}
+
+/// How much found no room in an inbox, and the node has not counted yet.
+#[derive(Debug, Default)]
+pub(crate) struct Overflow {
+    pub(crate) events: AtomicU64,
+    pub(crate) replies: AtomicU64,
 }
 
 /// The sending ends of an [`Inbox`], for the transport.
@@ -153,6 +171,7 @@ pub struct InboxSenders {
     pub replies: mpsc::Sender<Reply>,
     /// Announcements.
     pub cluster: mpsc::Sender<Bytes>,
+    overflow: Arc<Overflow>,
 }
 
 impl Inbox {
@@ -170,8 +189,10 @@ impl Inbox {
             probes: probes_in,
             replies: replies_in,
             cluster: cluster_in,
+            overflow: Arc::default(),
         };
-        (senders, Self { events, requests, probes, replies, cluster })
+        let overflow = senders.overflow.clone();
+        (senders, Self { events, requests, probes, replies, cluster, overflow })
     }
 }
 
@@ -183,6 +204,21 @@ impl InboxSenders {
             && self.probes.is_closed()
             && self.replies.is_closed()
             && self.cluster.is_closed()
+    }
+
+    /// Hands the node an event of QoS 0; one that finds no room is dropped, and the node counts it.
+    pub fn event(&self, event: Envelope) {
+        // A queue that is gone belongs to no node that could count.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
+            self.overflow.events.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands the node a reply; one that finds no room is dropped, and the node counts it. Its caller asks again.
+    pub fn reply(&self, reply: Reply) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.replies.try_send(reply) {
+            self.overflow.replies.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The queue that a request belongs into.

@@ -1,8 +1,8 @@
-//! Three nodes in one process. They share the broker and nothing else.
+//! Three nodes in one process. They share the transport and nothing else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use catga::{Mediator, Routing, transport::InProcess};
+use catga::{Mediator, Routing, transport::Transport};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
@@ -13,28 +13,28 @@ use crate::{
 /// How long the nodes may take to get to know each other; they need milliseconds.
 const MEETING: Duration = Duration::from_secs(5);
 
-pub struct Cluster {
-    broker: InProcess,
+pub struct Cluster<T> {
+    transport: T,
     routing: Routing,
     members: BTreeMap<String, Member>,
 }
 
 struct Member {
     /// Kept, so that a node comes back where it was.
-    port: u16,
+    address: SocketAddr,
     /// None while it is away.
     node: Option<Node>,
 }
 
-impl Cluster {
-    pub async fn start(ports: [u16; 3], routing: Routing, broker: InProcess) -> Result<Self, CannotStart> {
+impl<T: Transport + Clone> Cluster<T> {
+    pub async fn start(addresses: [SocketAddr; 3], routing: Routing, transport: T) -> Result<Self, CannotStart> {
         let mut members = BTreeMap::new();
-        for (number, port) in (1..).zip(ports) {
+        for (number, address) in (1..).zip(addresses) {
             let id = format!("node{number}");
-            let node = Node::start(&id, port, routing, broker.clone()).await?;
-            members.insert(id, Member { port: node.port, node: Some(node) });
+            let node = Node::start(&id, address, routing, transport.clone()).await?;
+            members.insert(id, Member { address: node.address, node: Some(node) });
         }
-        let cluster = Self { broker, routing, members };
+        let cluster = Self { transport, routing, members };
         cluster.meet().await;
         Ok(cluster)
     }
@@ -56,7 +56,7 @@ impl Cluster {
     }
 
     pub fn ports(&self) -> impl Iterator<Item = u16> {
-        self.members.values().map(|member| member.port)
+        self.members.values().map(|member| member.address.port())
     }
 
     /// Kills a node: what it held in memory is gone, what is stored for it waits in the broker.
@@ -68,12 +68,12 @@ impl Cluster {
 
     /// Starts a node again under its id: it gets what it missed.
     pub async fn start_again(&mut self, id: &str) -> Result<(), String> {
-        let (broker, routing) = (self.broker.clone(), self.routing);
+        let (transport, routing) = (self.transport.clone(), self.routing);
         let member = self.member(id)?;
         if member.node.is_some() {
             return Err(format!("{id} runs already"));
         }
-        let node = Node::start(id, member.port, routing, broker).await.map_err(|error| error.to_string())?;
+        let node = Node::start(id, member.address, routing, transport).await.map_err(|error| error.to_string())?;
         member.node = Some(node);
         self.meet().await;
         Ok(())
@@ -91,7 +91,7 @@ impl Cluster {
                 Some(node) => format!("sees {}", online(&node.mediator).collect::<Vec<_>>().join(", ")),
                 None => "does not run".to_owned(),
             };
-            format!("{id}  http://localhost:{}  {state}", member.port)
+            format!("{id}  http://localhost:{}  {state}", member.address.port())
         };
         self.members.iter().map(line).collect::<Vec<_>>().join("\n")
     }

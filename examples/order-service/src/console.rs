@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use catga::{Signals, transport::Transport};
 use tokio::sync::mpsc;
 
-use crate::{cluster::Cluster, say, signals::AskedToEnd};
+use crate::{cluster::Cluster, end_at_once_when_asked_again, say};
 
 /// How many lines wait to be obeyed.
 const LINES: usize = 16;
@@ -16,12 +17,12 @@ const LINES: usize = 16;
 const FOREGROUND: Duration = Duration::from_millis(500);
 
 /// Obeys the console until `quit` or a signal, then stops the nodes gently.
-pub async fn run(mut cluster: Cluster, mut asked_to_end: AskedToEnd) -> Result<(), catga::Error> {
+pub async fn run(mut cluster: Cluster<impl Transport + Clone>, mut signals: Signals) -> Result<(), catga::Error> {
     say::line(format_args!("{}", welcome(&cluster)));
     let mut lines = typed_lines();
     loop {
         let line = tokio::select! {
-            () = &mut asked_to_end => break,
+            () = signals.asked() => break,
             // Without input, as in the background, the service goes on.
             Some(line) = lines.recv() => line,
         };
@@ -41,6 +42,7 @@ pub async fn run(mut cluster: Cluster, mut asked_to_end: AskedToEnd) -> Result<(
             say::line(format_args!("❓ {wrong}"));
         }
     }
+    end_at_once_when_asked_again(signals);
     cluster.stop().await
 }
 
@@ -74,7 +76,7 @@ fn in_background() -> bool {
     false
 }
 
-fn welcome(cluster: &Cluster) -> String {
+fn welcome(cluster: &Cluster<impl Transport + Clone>) -> String {
     let ports: Vec<_> = cluster.ports().collect();
     let [first, second, third] = ports[..] else { return String::new() };
     format!(

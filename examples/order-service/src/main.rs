@@ -18,17 +18,18 @@ mod console;
 
 mod say;
 mod settings;
-mod signals;
 
 use std::process::ExitCode;
 
-use catga::transport::InProcess;
+use catga::{
+    Routing, Signals,
+    transport::{InProcess, Nats, Transport},
+};
 
 use crate::{
     cluster::Cluster,
     node::Node,
-    settings::{Settings, What},
-    signals::AskedToEnd,
+    settings::{Nodes, Settings, What},
 };
 
 /// What a wrong argument and a port in use end with, as with most programs.
@@ -44,24 +45,36 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(wrong) => return fail(WRONG_USE, format_args!("{wrong}; see `order-service --help`")),
     };
-    // Before anything can be seen of the service: whoever sees it may ask it to end.
-    let asked_to_end = match signals::listen() {
-        Ok(asked_to_end) => asked_to_end,
-        Err(error) => return fail(1, format_args!("signals cannot be received: {error}")),
-    };
-    // The nodes of a broker are one cluster. With another transport they would be so across processes.
-    let broker = InProcess::new();
-    let ended = match settings.what {
+    let nodes = match settings.what {
         What::Help => {
             say::line(format_args!("{}", settings::HELP.trim_end()));
             return ExitCode::SUCCESS;
         }
-        What::OneNode { id, port } => match Node::start(&id, port, settings.routing, broker).await {
-            Ok(node) => run_one(node, asked_to_end).await,
+        What::Run(nodes) => nodes,
+    };
+    // Before anything can be seen of the service: whoever sees it may ask it to end.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, format_args!("{error}")),
+    };
+    // Nodes that share a transport are one cluster: a broker in this process, or a server for many.
+    match settings.nats {
+        None => run(nodes, settings.routing, InProcess::new(), signals).await,
+        Some(url) => match Nats::connect(url).await {
+            Ok(nats) => run(nodes, settings.routing, nats, signals).await,
+            Err(error) => fail(1, format_args!("{error}")),
+        },
+    }
+}
+
+async fn run(nodes: Nodes, routing: Routing, transport: impl Transport + Clone, signals: Signals) -> ExitCode {
+    let ended = match nodes {
+        Nodes::One { id, address } => match Node::start(&id, address, routing, transport).await {
+            Ok(node) => run_one(node, signals).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
-        What::ThreeNodes { ports } => match Cluster::start(ports, settings.routing, broker).await {
-            Ok(cluster) => console::run(cluster, asked_to_end).await,
+        Nodes::Three { addresses } => match Cluster::start(addresses, routing, transport).await {
+            Ok(cluster) => console::run(cluster, signals).await,
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
     };
@@ -71,13 +84,23 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run_one(node: Node, asked_to_end: AskedToEnd) -> Result<(), catga::Error> {
-    asked_to_end.await;
+async fn run_one(node: Node, mut signals: Signals) -> Result<(), catga::Error> {
     let (server, mediator) = node.into_parts();
-    server.stop().await;
-    let ended = mediator.shutdown().await;
+    let asked = async {
+        signals.asked().await;
+        end_at_once_when_asked_again(signals);
+        server.stop().await;
+    };
+    let ended = mediator.run_until(asked).await;
     say!(mediator.node(), "👋 Stopped");
     ended
+}
+
+fn end_at_once_when_asked_again(mut signals: Signals) {
+    tokio::spawn(async move {
+        signals.asked().await;
+        std::process::exit(130);
+    });
 }
 
 fn fail(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, ErrorKind},
-    net::Ipv4Addr,
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -15,16 +15,21 @@ use crate::{api, say, server::Server, store::Store};
 pub struct Node {
     pub mediator: Mediator,
     server: Server,
-    /// The port that it has, also where any was asked for.
-    pub port: u16,
+    /// Where it listens; the port is the one that it has, also where any was asked for.
+    pub address: SocketAddr,
 }
 
 impl Node {
-    pub async fn start(id: &str, port: u16, routing: Routing, transport: impl Transport) -> Result<Self, CannotStart> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-        let listener = listener.map_err(|error| CannotStart::Listen(port, error))?;
-        let port = listener.local_addr().map_err(|error| CannotStart::Listen(port, error))?.port();
-        let endpoint = format!("http://localhost:{port}");
+    pub async fn start(
+        id: &str,
+        address: SocketAddr,
+        routing: Routing,
+        transport: impl Transport,
+    ) -> Result<Self, CannotStart> {
+        let cannot = |error| CannotStart::Listen(address.port(), error);
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let endpoint = format!("http://localhost:{}", address.port());
 
         // Shorter than the defaults, so that one sees within seconds how a killed node goes offline, and how what was
         // under way to it arrives once it is back.
@@ -48,7 +53,7 @@ impl Node {
 
         let server = Server::start(listener, api::routes(mediator.clone()));
         say!(id, "🚀 Serving on {endpoint}");
-        Ok(Self { mediator, server, port })
+        Ok(Self { mediator, server, address })
     }
 
     /// For stopping gently: first the server, so that clients still get their answers, then the mediator.

@@ -1,6 +1,11 @@
 //! What the arguments and the environment ask for.
 
-use std::{env, fmt::Display, str::FromStr};
+use std::{
+    env,
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
 use catga::Routing;
 
@@ -15,7 +20,10 @@ An order service on catga.
 
 Environment:
   NODE_ID, NODE_PORT   one node, as with the arguments
+  LISTEN               the address to listen on (127.0.0.1); 0.0.0.0 lets other machines in, as a container needs it
   PORT_BASE            the first of the three ports (5001); 0 takes any that are free
+  NATS_URL             a NATS server, such as nats://localhost:4222: nodes of several processes are one cluster;
+                       without, one node is alone, and three share a broker in their process
   ROUTING              local-first (default) or round-robin
   RUST_LOG             what the framework logs on stderr (warn); `catga=info` shows the handlers
 ";
@@ -24,14 +32,21 @@ const DEFAULT_BASE: u16 = 5001;
 
 pub struct Settings {
     pub what: What,
+    /// The NATS server between the nodes; none is a broker in this process.
+    pub nats: Option<String>,
     pub routing: Routing,
 }
 
 /// What is to be done.
 pub enum What {
     Help,
-    OneNode { id: String, port: u16 },
-    ThreeNodes { ports: [u16; 3] },
+    Run(Nodes),
+}
+
+/// The nodes that this process is to run.
+pub enum Nodes {
+    One { id: String, address: SocketAddr },
+    Three { addresses: [SocketAddr; 3] },
 }
 
 impl Settings {
@@ -43,18 +58,25 @@ impl Settings {
             arguments.push(argument.map_err(|wrong| format!("the argument {wrong:?} is not text"))?);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let listen = match variable("LISTEN")? {
+            Some(address) => address.parse().map_err(|error| format!("LISTEN is `{address}`: {error}"))?,
+            None => IpAddr::from(Ipv4Addr::LOCALHOST),
+        };
+        let at = |port| SocketAddr::new(listen, port);
         let what = match arguments[..] {
             ["--help" | "-h", ..] => What::Help,
             [option, ..] | [_, option, ..] if option.starts_with('-') => {
                 return Err(format!("there is no option `{option}`"));
             }
             [] => match (variable("NODE_ID")?, variable("NODE_PORT")?) {
-                (Some(id), Some(port)) => What::OneNode { id: node(&id)?, port: read("NODE_PORT", &port)? },
+                (Some(id), Some(port)) => {
+                    What::Run(Nodes::One { id: node(&id)?, address: at(read("NODE_PORT", &port)?) })
+                }
                 (Some(_), None) => return Err("NODE_ID is set, and NODE_PORT is missing".to_owned()),
                 (None, Some(_)) => return Err("NODE_PORT is set, and NODE_ID is missing".to_owned()),
-                (None, None) => What::ThreeNodes { ports: three_ports()? },
+                (None, None) => What::Run(Nodes::Three { addresses: three_ports()?.map(at) }),
             },
-            [id, port] => What::OneNode { id: node(id)?, port: read("the port", port)? },
+            [id, port] => What::Run(Nodes::One { id: node(id)?, address: at(read("the port", port)?) }),
             [_] => return Err("a node needs a port, such as `node1 5001`".to_owned()),
             _ => return Err("there are too many arguments: a node and its port are all".to_owned()),
         };
@@ -63,7 +85,7 @@ impl Settings {
             Some("round-robin") => Routing::RoundRobin,
             Some(other) => return Err(format!("ROUTING must be `local-first` or `round-robin`, not `{other}`")),
         };
-        Ok(Self { what, routing })
+        Ok(Self { what, nats: variable("NATS_URL")?, routing })
     }
 }
 

@@ -3,10 +3,13 @@
 use std::time::Instant;
 
 use super::{
-    config::{Ports, free_port, unique},
+    config::Ports,
     server::{LOOK, PATIENCE, Server, ServerOptions, TRIES},
 };
-use crate::shell::Result;
+use crate::{
+    ports::{free_port, unique},
+    shell::Result,
+};
 
 /// A cluster of three servers, enough for streams with three replicas.
 ///

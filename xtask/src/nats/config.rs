@@ -2,34 +2,11 @@
 
 use std::{
     env, fs,
-    hash::{BuildHasher, RandomState},
     io::Write,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
 };
 
-use crate::shell::Result;
-
-/// Below the range from which systems take ports for connections. There, a client that tries again and again to reach a
-/// server that is away would some day be given the server's own port, and talk to itself.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
-
-/// How often a port is drawn before none is said to be free.
-const DRAWS: usize = 1_000;
-
-/// What nobody else on this machine has, and no other call gives.
-pub(super) fn unique() -> u64 {
-    // The standard library seeds each of these by chance.
-    RandomState::new().hash_one(0)
-}
-
-/// A port that was free a moment ago. Another process may take it before the server does, which then says so.
-pub(super) fn free_port() -> Result<u16> {
-    let size = u64::from(PORTS.end - PORTS.start);
-    let mut drawn = (0..DRAWS).map(|_| PORTS.start + (unique() % size) as u16);
-    let free = drawn.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    free.ok_or_else(|| format!("no port between {} and {} is free", PORTS.start, PORTS.end))
-}
+use crate::{ports::free_port, shell::Result};
 
 /// Where a server listens.
 #[derive(Clone, Copy, Debug)]

@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    config::{Directory, Ports, unique},
+    config::{Directory, Ports},
     install::find,
 };
-use crate::{http, process::Process, shell::Result};
+use crate::{http, ports::unique, process::Process, shell::Result};
 
 /// How long a server may take to start or to stop; it needs milliseconds, and on a busy machine things take their time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -194,7 +194,7 @@ impl Server {
     ///
     /// If it does not run.
     pub fn pause(&mut self) -> Result {
-        self.signal("STOP")
+        self.process()?.pause()
     }
 
     /// Lets it go on after [`pause`](Self::pause).
@@ -203,11 +203,11 @@ impl Server {
     ///
     /// If it does not run.
     pub fn resume(&mut self) -> Result {
-        self.signal("CONT")
+        self.process()?.resume()
     }
 
-    fn signal(&mut self, name: &str) -> Result {
+    fn process(&mut self) -> Result<&mut Process> {
         let port = self.port();
-        self.process.as_mut().ok_or(format!("the server on port {port} does not run"))?.signal(name)
+        self.process.as_mut().ok_or(format!("the server on port {port} does not run"))
     }
 }

@@ -1,7 +1,9 @@
 //! Three servers: what is stored on all of them outlives each.
 
+use std::time::{Duration, Instant};
+
 use xtask::{
-    nats::{Cluster, ServerOptions},
+    nats::{Cluster, Server, ServerOptions},
     shell::Result,
 };
 
@@ -19,17 +21,19 @@ fn a_cluster_elects_a_leader_and_keeps_what_is_stored_when_it_is_killed() -> Res
     cluster.servers[first].kill();
     let second = cluster.leader()?;
     assert_ne!(second, first);
-    let mut client = Client::connect(&cluster.servers[second]);
-    // The stream has a leader of its own, which is elected by itself.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while client.stored() != "1" {
-        assert!(std::time::Instant::now() < deadline, "the stream is not back");
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    client.store();
+    until_stored(&cluster.servers[second], "1");
+    Client::connect(&cluster.servers[second]).store();
 
     cluster.servers[first].restart()?;
     cluster.leader()?;
-    assert_eq!(Client::connect(&cluster.servers[first]).stored(), "2");
+    until_stored(&cluster.servers[first], "2");
     Ok(())
+}
+
+/// A stream has a leader of its own. Until that is elected nobody answers, so the question is repeated.
+fn until_stored(server: &Server, messages: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Client::connect(server).stored_within(Duration::from_millis(500)).as_deref() != Some(messages) {
+        assert!(Instant::now() < deadline, "{messages} messages are not there: {}", server.log());
+    }
 }

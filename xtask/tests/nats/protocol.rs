@@ -57,20 +57,25 @@ impl Client {
 
     /// Sends a request, and gives the payload of its reply.
     pub(crate) fn request(&mut self, subject: &str, payload: &str) -> String {
+        self.request_within(PATIENCE, subject, payload).expect("the server replies")
+    }
+
+    /// The same; none if there is no reply in time.
+    fn request_within(&mut self, limit: Duration, subject: &str, payload: &str) -> Option<String> {
         self.write("SUB _INBOX.here 1\r\n");
         self.write(&format!("PUB {subject} _INBOX.here {}\r\n{payload}\r\n", payload.len()));
         let head = loop {
-            let line = self.line();
+            let line = self.line_within(limit)?;
             if line.contains("MSG _INBOX.here") {
                 break line;
             }
-            assert!(line.starts_with("PING"), "`{line}` is no reply");
+            assert!(line.starts_with("PING") || line.starts_with("INFO"), "`{line}` is no reply");
         };
         let size: usize = head.split(' ').next_back().and_then(|size| size.parse().ok()).expect("a message has a size");
         let mut bytes = vec![0; size + 2];
         self.0.read_exact(&mut bytes).expect("a message is whole");
         self.write("UNSUB 1\r\n");
-        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+        Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
     /// Makes a stream that keeps what is sent to `kept`.
@@ -90,8 +95,13 @@ impl Client {
 
     /// How many there are.
     pub(crate) fn stored(&mut self) -> String {
-        let reply = self.request("$JS.API.STREAM.INFO.KEPT", "");
+        self.stored_within(PATIENCE).expect("the stream answers")
+    }
+
+    /// The same; none if nobody answers for the stream in time.
+    pub(crate) fn stored_within(&mut self, limit: Duration) -> Option<String> {
+        let reply = self.request_within(limit, "$JS.API.STREAM.INFO.KEPT", "")?;
         let count = reply.split(r#""messages":"#).nth(1).and_then(|rest| rest.split(',').next());
-        count.unwrap_or(&reply).to_owned()
+        Some(count.unwrap_or(&reply).to_owned())
     }
 }

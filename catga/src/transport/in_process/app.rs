@@ -250,7 +250,7 @@ impl App {
     /// Answers a request that could not be delivered, in the name of the node that it was for.
     pub(super) fn refuse(&self, envelope: &Envelope, kind: ErrorKind, text: &str) {
         let (Some(request), Some(asker)) = (&envelope.request, self.nodes.get(&envelope.source)) else { return };
-        drop(asker.inbox.replies.try_send(Reply::new(request.token, Err(Error::not_started(kind, text)))));
+        asker.inbox.reply(Reply::new(request.token, Err(Error::not_started(kind, text))));
     }
 
     pub(super) fn backlog(&self, node: &str, incarnation: u64) -> Backlog {
@@ -333,7 +333,7 @@ mod tests {
         app.keep_house(&Settings::default(), Instant::now());
         assert_eq!(app.nodes.len(), 1);
         // While it shuts down it takes no more requests, but waits for replies.
-        let Inbox { replies, events, requests, probes, cluster } = inbox;
+        let Inbox { replies, events, requests, probes, cluster, overflow: _ } = inbox;
         drop((events, requests, probes, cluster));
         app.keep_house(&Settings::default(), Instant::now());
         assert_eq!(app.nodes.len(), 1);

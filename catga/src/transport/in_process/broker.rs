@@ -233,9 +233,8 @@ impl Broker {
             return;
         };
         match parcel.content {
-            // A queue that is full or gone drops the event: the receiver sees the gap in the sender's sequence.
-            Content::Event(envelope) => drop(node.inbox.events.try_send(envelope)),
-            Content::Reply(reply) => drop(node.inbox.replies.try_send(reply)),
+            Content::Event(envelope) => node.inbox.event(envelope),
+            Content::Reply(reply) => node.inbox.reply(reply),
             Content::Announcement(announcement) => drop(node.inbox.cluster.try_send(announcement)),
             Content::Request(envelope) => match node.inbox.queue_of(&envelope).try_send(envelope) {
                 Ok(()) => {}

@@ -57,6 +57,9 @@ pub(super) struct CloudEvent<'a> {
     /// A number, as text: integers of CloudEvents have 32 bits.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     catgasequence: Text<'a>,
+    /// Likewise.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    catgaincarnation: Text<'a>,
     /// The other headers, as a JSON array of pairs.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     catgaheaders: Text<'a>,
@@ -100,6 +103,7 @@ pub(super) fn write(envelope: &Envelope) -> Result<Bytes, Error> {
         tracestate: tracestate.map(Cow::Borrowed),
         catgarepeat: Some(envelope.repeat),
         catgasequence: (envelope.sequence > 0).then(|| envelope.sequence.to_string().into()),
+        catgaincarnation: (envelope.incarnation > 0).then(|| envelope.incarnation.to_string().into()),
         catgaheaders: headers.map(Cow::Owned),
         data: Some(data),
         data_base64: None,
@@ -182,11 +186,13 @@ impl<'a> CloudEvent<'a> {
         if let Some(text) = self.time.as_deref() {
             envelope.time_ms = read_time(text)?;
         }
-        if let Some(text) = self.catgasequence.as_deref() {
-            envelope.sequence = text.parse().map_err(|error| {
-                refused(format!("the attribute `catgasequence` is {text:?}: {error}")).with_source(error)
-            })?;
-        }
+        let number = |name: &str, text: Option<&str>| {
+            text.unwrap_or("0").parse::<u64>().map_err(|error| {
+                refused(format!("the attribute `{name}` is {:?}: {error}", text.unwrap_or_default())).with_source(error)
+            })
+        };
+        envelope.sequence = number("catgasequence", self.catgasequence.as_deref())?;
+        envelope.incarnation = number("catgaincarnation", self.catgaincarnation.as_deref())?;
         if let Some(text) = self.catgaheaders.as_deref() {
             envelope.headers = serde_json::from_str(text).map_err(|error| {
                 refused(format!("the attribute `catgaheaders` cannot be read: {error}")).with_source(error)
@@ -218,6 +224,7 @@ pub(super) fn foreign(name: &str, id: MessageId, payload: Bytes) -> Envelope {
         // Whether it was sent before, nobody knows.
         repeat: true,
         sequence: 0,
+        incarnation: 0,
         request: None,
         retry: None,
     }
@@ -309,7 +316,7 @@ mod tests {
     fn an_event_is_written_so_that_any_program_reads_it() {
         let mut event = event();
         event.causation = Some(MessageId::new());
-        event.sequence = u64::MAX;
+        (event.sequence, event.incarnation) = (u64::MAX, 3);
         for (name, value) in [("traceparent", "00-1-2-01"), ("tenant", "acme \"ä\"")] {
             event.headers.insert(name, value).expect("a good header");
         }
@@ -326,6 +333,7 @@ mod tests {
             "traceparent": "00-1-2-01",
             "catgarepeat": false,
             "catgasequence": "18446744073709551615",
+            "catgaincarnation": "3",
             "catgaheaders": r#"[["tenant","acme \"ä\""]]"#,
             "data": { "id": 7 },
         });

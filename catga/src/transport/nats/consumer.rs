@@ -153,13 +153,10 @@ impl Progress {
     }
 
     /// Where a durable begins that is made anew: everything that is not settled comes again.
-    pub(super) fn start_again(&mut self) -> Option<u64> {
-        if self.highest == 0 {
-            return None;
-        }
+    pub(super) fn start_again(&mut self) -> u64 {
         self.again = self.highest;
         self.pending = 0;
-        Some(self.open.first().copied().unwrap_or(self.highest + 1))
+        self.open.first().copied().unwrap_or(self.highest + 1)
     }
 
     /// The stream is another one: nothing of what was is known.
@@ -213,19 +210,19 @@ mod tests {
     #[test]
     fn a_durable_that_is_made_anew_begins_with_what_is_not_settled() {
         let mut progress = Progress::default();
-        assert_eq!(progress.start_again(), None, "nothing was delivered: it begins with what is new");
+        assert_eq!(progress.start_again(), 1, "nothing was delivered, and the stream was empty");
         for sequence in 1..=5 {
             progress.take(made(1, sequence, 0));
         }
         for sequence in [1, 2, 4] {
             progress.settled(sequence);
         }
-        assert_eq!(progress.start_again(), Some(3));
+        assert_eq!(progress.start_again(), 3);
         assert_eq!(progress.take(made(1, 4, 0)), (2, 0), "it came before");
         assert_eq!(progress.take(made(1, 6, 0)), (1, 0));
         for sequence in 3..=6 {
             progress.settled(sequence);
         }
-        assert_eq!(progress.start_again(), Some(7));
+        assert_eq!(progress.start_again(), 7);
     }
 }

@@ -37,7 +37,8 @@ fn bytes(dump: &str) -> Bytes {
 fn event() -> Envelope {
     let id: MessageId = ID.parse().expect("an id");
     let mut event = Envelope::new("orders.Placed".into(), Kind::Event, &"node1".into(), br#"{"id":7}"#[..].into());
-    (event.id, event.correlation, event.time_ms, event.sequence) = (id, id, TIME, 1);
+    (event.id, event.correlation, event.time_ms) = (id, id, TIME);
+    (event.sequence, event.incarnation) = (1, 2);
     event.headers.insert("tenant", "acme").expect("a good header");
     event
 }

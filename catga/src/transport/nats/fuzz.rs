@@ -74,15 +74,16 @@ fn retry() -> impl Strategy<Value = RetryPart> {
 /// An event as it is published; a payload of JSON.
 fn event() -> impl Strategy<Value = Envelope> {
     let ids = (id(), id(), option::of(id()));
-    (ids, name(), name(), 0..=END_OF_TIME, headers(), json(), any::<bool>(), any::<u64>()).prop_map(
-        |((id, correlation, causation), name, source, time_ms, headers, payload, repeat, sequence)| Envelope {
+    (ids, name(), name(), 0..=END_OF_TIME, headers(), json(), any::<bool>(), any::<(u64, u64)>()).prop_map(
+        |((id, correlation, causation), name, source, time_ms, headers, payload, repeat, numbers)| Envelope {
             id,
             correlation,
             causation,
             time_ms,
             headers,
             repeat,
-            sequence,
+            sequence: numbers.0,
+            incarnation: numbers.1,
             ..Envelope::new(name, Kind::Event, &source, payload.to_string().into())
         },
     )

@@ -130,7 +130,7 @@ impl Post {
                     if message.status == Some(StatusCode::NO_RESPONDERS) {
                         let number = message.subject.rsplit("nobody-").next().and_then(|number| number.parse().ok());
                         let frame = number.and_then(|number: u64| tables.iter_mut().find_map(|table| table.remove(&number)));
-                        self.nobody_took(frame).await;
+                        self.nobody_took(frame);
                     } else {
                         self.receive(message).await;
                     }
@@ -139,13 +139,12 @@ impl Post {
         }
     }
 
-    async fn nobody_took(&self, frame: Option<Sent>) {
+    fn nobody_took(&self, frame: Option<Sent>) {
         let Some(Sent { node, tokens, .. }) = frame else { return };
         for token in tokens {
             let text = format!("node `{node}` is not there");
             let error = Error::not_started(ErrorKind::Transport, text);
-            // A node that has ended waits for no reply.
-            let _ = self.inbox.replies.send(Reply::new(token, Err(error))).await;
+            self.inbox.reply(Reply::new(token, Err(error)));
         }
     }
 
@@ -155,7 +154,7 @@ impl Post {
             "reply" => match frame::decode_replies(&message.payload) {
                 Ok(replies) => {
                     for reply in replies {
-                        let _ = self.inbox.replies.send(reply).await;
+                        self.inbox.reply(reply);
                     }
                 }
                 Err(error) => unreadable(&message, &error),
@@ -217,7 +216,7 @@ pub(super) async fn serve_foreign(post: Post, mut subscriptions: Subscriptions, 
 pub(super) async fn take_events(
     names: Names,
     mut subscriptions: Subscriptions,
-    events: mpsc::Sender<Envelope>,
+    inbox: InboxSenders,
     closing: CancellationToken,
 ) {
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
@@ -227,8 +226,7 @@ pub(super) async fn take_events(
         match wire::read(&arrived) {
             Ok(envelopes) => {
                 for envelope in envelopes {
-                    // What finds no room shows as a gap in its sender's sequence.
-                    let _ = events.try_send(envelope);
+                    inbox.event(envelope);
                 }
             }
             Err(error) => unreadable(&message, &error),

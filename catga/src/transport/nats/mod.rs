@@ -136,7 +136,7 @@ impl Nats {
         tokio::spawn(post().run(own, frames, closing.clone()));
         tokio::spawn(serve_foreign(post(), foreign, closing.clone()));
         tokio::spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
-        tokio::spawn(take_events(names.clone(), events, senders.events.clone(), closing.clone()));
+        tokio::spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
 
         let clock = Clock::new();
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::with_capacity(node.durables.len());

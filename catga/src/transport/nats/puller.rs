@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
@@ -332,9 +331,9 @@ impl Puller {
             return Ok(());
         }
         let start = self.progress.start_again();
-        self.streams.ensure_durable(&self.spec, start).await?;
+        self.streams.ensure_durable(&self.spec, Some(start)).await?;
         tracing::error!(
-            target: "catga::nats", durable = %self.spec.name, ?start,
+            target: "catga::nats", durable = %self.spec.name, start,
             "the durable was deleted on the server; it was made anew behind what is done here"
         );
         Ok(())
@@ -385,6 +384,3 @@ pub(super) fn delayed(delay: Duration) -> async_nats::HeaderMap {
     }
     headers
 }
-
-#[expect(unused, reason = "under construction")]
-fn unused(_: Bytes) {}

@@ -101,8 +101,11 @@ impl Streams {
         if layout(&there.config.metadata) >= LAYOUT_NUMBER {
             return Ok(there);
         }
+        // What an operator has set stays: a stream made by hand, or one of an older layout, gets what is missing.
+        let mut config = there.config;
+        config.metadata.extend(wanted.metadata.clone());
         let what = format!("STREAM.UPDATE.{name}");
-        self.api.call(&what, &wanted).await.map_err(|failed| failed.into_error(&what))
+        self.api.call(&what, &config).await.map_err(|failed| failed.into_error(&what))
     }
 
     async fn create_stream(&self, wanted: &stream::Config) -> Result<stream::Info, Error> {

@@ -10,5 +10,6 @@ mod bad_input;
 mod failover;
 mod health;
 mod idempotency;
+mod nats;
 mod orders;
 mod process;

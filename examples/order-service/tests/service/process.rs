@@ -126,6 +126,7 @@ fn a_wrong_argument_is_one_sentence_and_exit_code_2() {
     }
     for (variable, value, reason) in [
         ("ROUTING", "random", "ROUTING must be `local-first` or `round-robin`, not `random`"),
+        ("LISTEN", "everywhere", "LISTEN is `everywhere`"),
         ("PORT_BASE", "many", "PORT_BASE is `many`"),
         ("PORT_BASE", "65534", "no room for three ports"),
         ("NODE_ID", "node1", "NODE_PORT is missing"),
@@ -151,10 +152,33 @@ fn help_tells_every_argument_and_variable() {
         let output = command(&[option]).output().unwrap();
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
         let help = String::from_utf8(output.stdout).unwrap();
-        for word in ["<NODE> <PORT>", "NODE_ID", "NODE_PORT", "PORT_BASE", "ROUTING", "round-robin", "RUST_LOG"] {
+        for word in [
+            "<NODE> <PORT>",
+            "NODE_ID",
+            "NODE_PORT",
+            "LISTEN",
+            "PORT_BASE",
+            "NATS_URL",
+            "ROUTING",
+            "round-robin",
+            "RUST_LOG",
+        ] {
             assert!(help.contains(word), "{word}");
         }
     }
+}
+
+// Other systems have one address of their own, not a range of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_listens_where_it_is_told_to() {
+    let mut command = command(&["node1", "0"]);
+    command.env("LISTEN", "127.0.0.2");
+    let mut service = Service::spawn(command);
+    service.wait_for("[node1] 🚀 Serving");
+    let port = service.ports[0];
+    let answers = |address| std::net::TcpStream::connect((address, port)).is_ok();
+    assert_eq!((answers("127.0.0.2"), answers("127.0.0.1")), (true, false));
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Overload: what waits for its turn, what is refused, what finds no room.
+
+use std::time::Duration;
+
+use catga::{Command, ErrorKind, Limits, Outcome, State, handler, testing::Harness};
+use catga_tests::Log;
+use serde::{Deserialize, Serialize};
+
+use super::requests::{Work, member, work};
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Together {}
+
+#[handler]
+async fn together(_: Together, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    log.add("run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_than_may_run_wait_for_their_turn_and_too_many_are_refused() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 3, ..Limits::default() };
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
+    let node = node.build().await.unwrap();
+    let sends = (0..8).map(|_| node.send(Work { millis: 100 }));
+    let results = futures_util::future::join_all(sends).await;
+    let refused: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert_eq!(refused.len(), 3, "two run and three wait");
+    for error in refused {
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::Overloaded, Outcome::NotStarted));
+    }
+    assert_eq!(log.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_frees_its_place_in_the_queue() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 1, ..Limits::default() };
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
+    let node = node.build().await.unwrap();
+    let running = tokio::spawn(futures_util::future::join_all([(); 2].map(|()| node.send(Work { millis: 100 }))));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    for _ in 0..3 {
+        let waiting = node.send(Work { millis: 100 });
+        tokio::time::timeout(Duration::from_millis(10), waiting).await.unwrap_err();
+        tokio::task::yield_now().await;
+    }
+    node.send(Work { millis: 100 }).await.unwrap();
+    assert!(running.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!((log.len(), node.counts().refused), (6, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_awaited_is_not_sent_and_takes_no_place() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 1, ..Limits::default() };
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
+    let node = node.build().await.unwrap();
+    // As many as may run and wait.
+    let unsent = [(); 3].map(|()| node.send(Work { millis: 0 }));
+    node.send(Work { millis: 0 }).await.unwrap();
+    assert_eq!(log.len(), 2);
+    for sending in unsent {
+        sending.await.unwrap();
+    }
+    assert_eq!(log.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_node_passes_a_request_on() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 1, ..Limits::default() };
+    let first = harness.node("node1").discover(false).state(log.clone()).handler(work).limits(limits);
+    let first = first.build().await.unwrap();
+    let _second = member(&harness, "node2", &log).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let sends = (0..5).map(|_| first.send(Work { millis: 100 }));
+    let mut nodes: Vec<_> = futures_util::future::join_all(sends).await.into_iter().map(Result::unwrap).collect();
+    nodes.sort();
+    assert_eq!(nodes, ["node1", "node1", "node1", "node2", "node2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_find_no_room_are_counted_and_asked_for_again() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let _node = harness.node("node1").discover(false).state(log.clone()).handler(together).build().await.unwrap();
+    let limits = Limits { queue: 2, ..Limits::default() };
+    let caller = harness.node("caller").discover(false).limits(limits).build().await.unwrap();
+    let results = futures_util::future::join_all((0..10).map(|_| caller.send(Together {}))).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(log.len(), 10);
+    assert_eq!(
+        caller.counts().lost_replies,
+        8,
+        "two found room, and eight came together when they were asked for again"
+    );
+}
