@@ -83,7 +83,7 @@
 //! | feature | brings | default |
 //! |---|---|---|
 //! | `macros` | the derives and `#[handler]` | yes |
-//! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` | no |
+//! | `http` | `catga::http` for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health`, `/ready` | no |
 //! | `metrics` | times of handlers and counts for a recorder | no |
 //! | `nats` | `transport::Nats`, a cluster over NATS, and `catga::tap`, which prints what passes over it | no |
 //! | `testing` | `catga::testing`: several nodes in virtual time, a record of what they did, faults | no |

@@ -168,6 +168,18 @@ impl Mediator {
         self.node.counters.read()
     }
 
+    /// Whether this node can take work now; if it cannot, the error says why. What is sent all the same may succeed, for
+    /// example when it stays on this node.
+    ///
+    /// # Errors
+    ///
+    /// `ShuttingDown`, or `Replaced` if another node took the id of this one; `Transport` while there is no connection to
+    /// the other nodes; `Configuration` when the server refuses something that the node needs.
+    pub fn ready(&self) -> Result<(), Error> {
+        self.check_open()?;
+        self.node.link.health()
+    }
+
     /// The reliable events that handlers gave up.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters::new(self.node.link.clone())

@@ -18,7 +18,8 @@ Looks at an application of catga on a NATS server.
 
   --app <NAME>               the application (catga)
 
-The server and the credentials are those of the environment: NATS_URL (nats://localhost:4222).
+The server and the credentials are those of the environment, under the names that the `nats` command uses: NATS_URL
+(nats://localhost:4222), NATS_USER and NATS_PASSWORD, NATS_TOKEN, NATS_CREDS, NATS_NKEY, NATS_CA, NATS_CERT and NATS_KEY.
 Ends with 0 if it did what was asked, 1 if that failed, 2 if it was asked wrongly.
 ";
 

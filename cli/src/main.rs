@@ -17,9 +17,6 @@ use self::{
     output::{Output, Stop},
 };
 
-/// Where the server is if nobody says so.
-const SERVER: &str = "nats://localhost:4222";
-
 fn main() -> ExitCode {
     let mut output = Output::new();
     let command = match arguments::parse(std::env::args_os().skip(1)) {
@@ -56,8 +53,7 @@ fn run(app: &str, work: Work, output: &mut Output) -> Result<(), Stop> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Stop::Failed(format!("no runtime: {error}")))?;
     runtime.block_on(async {
-        let server = std::env::var("NATS_URL").unwrap_or_else(|_| SERVER.to_owned());
-        let nats = Nats::connect(server).await?;
+        let nats = Nats::from_env().await?;
         match work {
             Work::Dead(task) => dead::run(&nats, app, task, output).await,
             Work::Tap(options) => tap::run(&nats, app, options, output).await,

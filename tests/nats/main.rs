@@ -3,4 +3,8 @@
 mod basics;
 mod faults;
 mod foreign;
+mod options;
+mod permissions;
+mod readiness;
+mod security;
 mod support;

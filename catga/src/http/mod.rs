@@ -1,4 +1,4 @@
-//! The HTTP door, for axum: errors as JSON problems, JSON bodies, `Idempotency-Key` and `/health`.
+//! The HTTP door, for axum: errors as JSON problems, JSON bodies, `Idempotency-Key`, `/health` and `/ready`.
 //!
 //! In `Cargo.toml`: `catga` with the feature `http`, `axum = "0.8"`, and for the log
 //! `tracing-subscriber = { version = "0.3", features = ["env-filter"] }`.
@@ -30,7 +30,7 @@
 //!
 //! fn routes(mediator: Mediator) -> Router {
 //!     let routes = Router::new().route("/orders", post(place)).with_state(mediator.clone());
-//!     http::problems(routes.merge(http::health(mediator)))
+//!     http::problems(routes.merge(http::health(mediator.clone())).merge(http::ready(mediator)))
 //! }
 //!
 //! #[tokio::main]
@@ -53,6 +53,7 @@ mod idempotency_key;
 mod json;
 mod problem;
 mod problems;
+mod ready;
 
 pub use self::{
     health::{Health, health},
@@ -60,4 +61,5 @@ pub use self::{
     json::{BODY_TIMEOUT, Json, MAX_BODY},
     problem::Problem,
     problems::problems,
+    ready::ready,
 };

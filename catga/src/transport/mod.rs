@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 pub use self::in_process::InProcess;
 #[cfg(feature = "nats")]
-pub use self::nats::Nats;
+pub use self::nats::{Nats, NatsBuilder, Permissions};
 pub use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, Reply, RequestPart, RetryPart},
@@ -280,6 +280,11 @@ pub trait Link: Send + Sync + 'static {
 
     /// How many messages wait, delivered or not.
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>>;
+
+    /// Why the node can neither send nor receive now, such as a lost connection; by default it always can.
+    fn health(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Leaves the application: nothing more is received. `for_good` also gives up the node's own durables.
     /// Returns when everything that was sent before has been handed over.

@@ -1,4 +1,4 @@
-//! The HTTP interface of a node: `POST /orders`, `GET /orders/{id}`, `GET /health`.
+//! The HTTP interface of a node: `POST /orders`, `GET /orders/{id}`, `GET /health`, `GET /ready`.
 
 use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
@@ -28,7 +28,8 @@ pub fn routes(mediator: Mediator) -> Router {
         .route("/orders", post(create))
         .route("/orders/{id}", get(find))
         .with_state(mediator.clone())
-        .merge(http::health(mediator));
+        .merge(http::health(mediator.clone()))
+        .merge(http::ready(mediator));
     http::problems(routes)
 }
 

@@ -195,6 +195,10 @@ impl<H: Hooks> Link for HookedLink<H> {
         self.inner.backlog()
     }
 
+    fn health(&self) -> Result<(), Error> {
+        self.inner.health()
+    }
+
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.leave(for_good)
     }

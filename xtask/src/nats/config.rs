@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -46,8 +45,7 @@ impl Directory {
     pub(super) fn write(&self, name: &str, ports: Ports, further: &str) -> Result<PathBuf> {
         let path = self.0.join("server.conf");
         let text = text(name, ports, &self.0.join("store"), further);
-        let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|error| format!("{}: {error}", path.display()))?;
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
     }
 }

@@ -21,6 +21,9 @@ pub(super) const LOOK: Duration = Duration::from_millis(20);
 pub(super) const TRIES: usize = 5;
 /// How much of its log an error shows: the last lines say why it ended.
 const SHOWN: usize = 20;
+/// What its log says of a configuration that it was given while it ran.
+const RELOADED: &str = "Reloaded server configuration";
+const NOT_RELOADED: &str = "Failed to reload server configuration";
 
 /// How a server is to be.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,8 @@ pub struct Server {
     process: Option<Process>,
     program: PathBuf,
     config: PathBuf,
+    /// What its configuration says of the cluster that it is in.
+    cluster: String,
     directory: Directory,
     name: String,
     ports: Ports,
@@ -69,7 +74,15 @@ impl Server {
         let program = find(options.version.as_deref())?;
         let directory = Directory::new(name)?;
         let config = directory.write(name, ports, &format!("{cluster}\n{}", options.config))?;
-        let mut server = Self { process: None, program, config, directory, name: name.to_owned(), ports };
+        let mut server = Self {
+            process: None,
+            program,
+            config,
+            cluster: cluster.to_owned(),
+            directory,
+            name: name.to_owned(),
+            ports,
+        };
         server.run()?;
         Ok(server)
     }
@@ -204,6 +217,26 @@ impl Server {
     /// If it does not run.
     pub fn resume(&mut self) -> Result {
         self.process()?.resume()
+    }
+
+    /// Gives it another [`ServerOptions::config`] while it runs, and waits until it counts.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run, or refuses the configuration: the end of its log says why.
+    pub fn reload(&mut self, config: &str) -> Result {
+        let before = self.log().matches(RELOADED).count();
+        let failed = self.log().matches(NOT_RELOADED).count();
+        self.directory.write(&self.name, self.ports, &format!("{}\n{config}", self.cluster))?;
+        self.process()?.signal("HUP")?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.log().matches(RELOADED).count() == before {
+            if self.log().matches(NOT_RELOADED).count() > failed || Instant::now() >= deadline {
+                return Err(self.wrong("did not take another configuration"));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     fn process(&mut self) -> Result<&mut Process> {

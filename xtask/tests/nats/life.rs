@@ -70,6 +70,19 @@ fn further_configuration_counts() -> Result {
 }
 
 #[test]
+fn another_configuration_counts_while_the_server_runs() -> Result {
+    let mut server = Server::start(&ServerOptions::default())?;
+    let mut client = Client::connect(&server);
+    server.reload("max_payload: 2048")?;
+    assert_eq!(server.monitor("/varz")?.field("max_payload"), Some("2048"));
+    client.write("PING\r\n");
+    assert_eq!(client.line(), "PONG");
+    let error = server.reload("no_such_setting: 1").expect_err("it refuses such a configuration");
+    assert!(error.contains("no_such_setting"), "{error}");
+    server.reload("max_payload: 4096")
+}
+
+#[test]
 fn a_server_that_does_not_start_says_why() {
     let error = Server::start(&ServerOptions { config: "no_such_setting: 1".into(), ..ServerOptions::default() });
     let error = error.expect_err("it refuses such a configuration");

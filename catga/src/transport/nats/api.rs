@@ -87,7 +87,8 @@ impl Api {
                 Failed::Refused(refusal) => refusal.is_passing(),
                 // A call that is not allowed is not answered; it never will be.
                 Failed::Unanswered(error) => {
-                    self.0.connection().refused().is_none() && error.kind() != ErrorKind::ShuttingDown
+                    !self.0.connection().is_refused(&format!("$JS.API.{what}"))
+                        && error.kind() != ErrorKind::ShuttingDown
                 }
             };
             if !passing || Instant::now() >= until {

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use async_nats::{Client, Event, ServerError, Subject};
 use bytes::Bytes;
 use tokio::{
@@ -17,13 +17,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::options::Settings;
+use super::{permissions::Refused, settings::Settings};
 use crate::error::{Error, ErrorKind};
 
 /// How long a message may wait for room in the client's queue.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest pause between two attempts to make a new client.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// The most refusals that are kept: each is a subject, and a few show what is wrong.
+const REFUSALS: usize = 64;
 
 /// A connection that lives on when its client does not.
 pub(super) struct Connection {
@@ -44,8 +46,8 @@ struct State {
     epoch: watch::Sender<u64>,
     /// The number of the client.
     generation: AtomicU64,
-    /// What the server last refused for want of a permission.
-    refused: ArcSwapOption<String>,
+    /// What the server refused for want of a permission since the connection was made.
+    refused: ArcSwap<Vec<Refused>>,
 }
 
 impl Connection {
@@ -64,7 +66,7 @@ impl Connection {
             connected: AtomicBool::new(false),
             epoch: watch::Sender::new(0),
             generation: AtomicU64::new(1),
-            refused: ArcSwapOption::empty(),
+            refused: ArcSwap::default(),
         });
         let client = settings.connect(&name, &inbox, listener(&state, &name)).await?;
         state.connected.store(true, Ordering::Release);
@@ -92,9 +94,13 @@ impl Connection {
         self.state.epoch.subscribe()
     }
 
-    /// What the server refused for want of a permission, if anything.
-    pub(super) fn refused(&self) -> Option<Arc<String>> {
+    /// What the server refused for want of a permission since the connection was made.
+    pub(super) fn refused(&self) -> Arc<Vec<Refused>> {
         self.state.refused.load_full()
+    }
+
+    pub(super) fn is_refused(&self, subject: &str) -> bool {
+        self.state.refused.load().iter().any(|refused| refused.subject == subject)
     }
 
     /// The client of this number is dead: asks for a new one and waits until it is there.
@@ -170,6 +176,8 @@ fn listener(state: &Arc<State>, name: &str) -> impl Fn(Event) + Send + Sync + 's
     let (state, name) = (state.clone(), name.to_owned());
     move |event| match event {
         Event::Connected => {
+            // The server checks everything anew, and says so again.
+            state.refused.store(Arc::default());
             state.connected.store(true, Ordering::Release);
             state.epoch.send_modify(|epoch| *epoch += 1);
             tracing::info!(target: "catga::nats", connection = %name, "connected");
@@ -182,8 +190,14 @@ fn listener(state: &Arc<State>, name: &str) -> impl Fn(Event) + Send + Sync + 's
         Event::Closed => state.connected.store(false, Ordering::Release),
         Event::ServerError(ServerError::Other(text)) => {
             tracing::error!(target: "catga::nats", connection = %name, "the server refuses: {text}");
-            if text.to_lowercase().contains("permissions violation") {
-                state.refused.store(Some(Arc::new(text)));
+            if let Some(refused) = Refused::read(&text) {
+                state.refused.rcu(|known| {
+                    let mut all = Vec::clone(known);
+                    if all.len() < REFUSALS && !all.contains(&refused) {
+                        all.push(refused.clone());
+                    }
+                    all
+                });
             }
         }
         other => tracing::warn!(target: "catga::nats", connection = %name, "{other}"),

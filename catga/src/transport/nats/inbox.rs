@@ -241,7 +241,10 @@ pub(super) async fn take_announcements(
     closing: CancellationToken,
 ) {
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
-        // One that finds no room is followed by another.
+        // An empty one only finds out what is permitted. One that finds no room is followed by another.
+        if message.payload.is_empty() {
+            continue;
+        }
         let _ = cluster.try_send(message.payload);
     }
 }

@@ -20,6 +20,7 @@ use super::{
     cloud_event,
     connection::Connection,
     dead::DeadLetters,
+    health::Health,
     idle::Idle,
     inbox::{Sent, nobody, send_replies},
     names::Names,
@@ -43,7 +44,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 const PLACES: usize = 10_000;
 
 /// The connections of a node, by what would delay what.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connections {
     /// Requests, replies, probes, announcements and calls of the API.
     pub(super) control: Arc<Connection>,
@@ -62,6 +63,7 @@ impl Connections {
 }
 
 pub(super) struct NatsLink {
+    pub(super) health: Arc<Health>,
     pub(super) names: Names,
     pub(super) node: Arc<str>,
     pub(super) connections: Connections,
@@ -244,6 +246,10 @@ impl Link for NatsLink {
             Ok(Backlog { here, ..Backlog::default() })
         }
         .boxed()
+    }
+
+    fn health(&self) -> Result<(), Error> {
+        self.health.now()
     }
 
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Nats, ROUND_TRIP, names::Names, operator::names_of, options::Settings};
+use super::{Nats, ROUND_TRIP, operator::names_of, settings::Settings};
 use crate::error::Error;
 
 /// The most messages that wait for whoever listens: some seconds of what a person can follow.
@@ -63,8 +63,8 @@ struct Missed {
 /// The task that keeps up with the server, whoever listens.
 struct Ear {
     settings: Arc<Settings>,
-    names: Names,
     name: String,
+    inbox: String,
     subject: Subject,
     /// Whether copies are heard: deliveries of what was heard when it was stored, and answers of the server.
     copies: bool,
@@ -82,10 +82,10 @@ impl Nats {
         let waiting = Arc::new(AtomicUsize::new(0));
         let ear = Ear {
             settings: self.settings.clone(),
-            name: format!("catga/{app}/tap"),
+            name: format!("{}/{app}/tap", self.settings.name),
+            inbox: self.settings.inbox(&names),
             subject: subject.map_or_else(|| names.everything(), Subject::from),
             copies: subject.is_some(),
-            names,
             queue,
             waiting: waiting.clone(),
             missed: Arc::new(missed),
@@ -145,7 +145,7 @@ impl Listener {
 impl Ear {
     /// Connects and subscribes; the server has seen the subscription when it returns.
     async fn open(&self) -> Result<(Client, Subscriber), Error> {
-        let client = self.settings.connect(&self.name, &self.names.inbox(), self.events()).await?;
+        let client = self.settings.connect(&self.name, &self.inbox, self.events()).await?;
         let subscriber = client.subscribe(self.subject.clone()).await.map_err(|error| {
             let text = format!("`{}` cannot be subscribed to: {error}", self.subject.escape_debug());
             Error::configuration(text).with_source(error)
@@ -203,6 +203,6 @@ impl Ear {
     /// A delivery goes to the inbox of whoever asked for it, under the subject of what is delivered.
     fn is_copy(&self, message: &Message) -> bool {
         let delivery = message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."));
-        delivery || message.subject.strip_prefix(&*self.names.inbox()).is_some_and(|rest| rest.starts_with('.'))
+        delivery || message.subject.strip_prefix(&*self.inbox).is_some_and(|rest| rest.starts_with('.'))
     }
 }

@@ -1,18 +1,23 @@
 //! The transport over [NATS](https://docs.nats.io): core messages for requests and events of QoS 0, JetStream for reliable
 //! events.
 
+mod address;
 mod api;
+mod bounds;
 mod clock;
 pub(crate) mod cloud_event;
 mod connection;
 mod consumer;
+mod credentials;
 mod dead;
 #[cfg(test)]
 mod document;
+mod environment;
 mod foreign;
 #[cfg(test)]
 mod fuzz;
 mod headers;
+mod health;
 mod idle;
 mod inbox;
 mod link;
@@ -21,8 +26,10 @@ mod mux;
 mod names;
 mod operator;
 mod options;
+mod permissions;
 mod puller;
 mod reaper;
+mod settings;
 mod store;
 mod streams;
 pub(crate) mod wire;
@@ -41,20 +48,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{
     api::Api,
+    bounds::Bounds,
     clock::Clock,
     connection::Connection,
     dead::DeadLetters,
+    health::Health,
     idle::Idle,
     inbox::{Post, Subscriptions, Wanted, serve_foreign, take_announcements, take_events},
     link::{Connections, NatsLink},
     mux::Mux,
     names::{Names, StreamKind},
-    options::Settings,
+    permissions::{INFO, check},
     puller::Puller,
     reaper::Reaper,
+    settings::Settings,
     store::Store,
-    streams::{Bounds, Streams, stream_name},
+    streams::{Streams, stream_name},
 };
+pub use self::{options::NatsBuilder, permissions::Permissions};
 use super::{Capabilities, Consumer, Inbox, Joined, Registration, Transport};
 use crate::error::{Error, ErrorKind};
 
@@ -82,19 +93,52 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Connects to a server, and checks that it can be used.
+    /// Connects to a server, and checks that it can be used: [`builder`](Self::builder) with this
+    /// [`server`](NatsBuilder::server) and nothing else.
     ///
     /// # Errors
     ///
-    /// `Transport` with the address when there is no server within 8 seconds; `Configuration` when it refuses the
-    /// credentials, is older than 2.10 or has no JetStream.
+    /// As [`NatsBuilder::connect`].
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
-        let this = Self { settings: Arc::new(Settings::of_url(url.as_ref())?), bounds: Bounds::default() };
-        let closing = CancellationToken::new();
-        let _closed = closing.clone().drop_guard();
-        let connection =
-            Connection::open(this.settings.clone(), "catga".to_owned(), "_INBOX".to_owned(), closing).await?;
-        check_server(&connection.client().server_info())?;
+        Self::builder().server(url.as_ref()).connect().await
+    }
+
+    /// Connects as the environment says, under the names that the `nats` command uses: see [`NatsBuilder::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsBuilder::from_env`] and [`NatsBuilder::connect`].
+    pub async fn from_env() -> Result<Self, Error> {
+        NatsBuilder::from_env()?.connect().await
+    }
+
+    /// Starts to describe a connection.
+    pub fn builder() -> NatsBuilder {
+        NatsBuilder::default()
+    }
+
+    /// The least that the server must permit to the nodes of an application. A node tries all of it when it starts, and
+    /// names what is missing.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), catga::Error> {
+    /// let nats = catga::transport::Nats::connect("nats://localhost").await?;
+    /// // For the configuration of the server.
+    /// println!("{}", nats.permissions("orders"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn permissions(&self, app: &str) -> Permissions {
+        let names = Names::new(app);
+        Permissions::new(&names, &self.settings.inbox(&names))
+    }
+
+    async fn open(settings: Settings, bounds: Bounds) -> Result<Self, Error> {
+        let this = Self { settings: Arc::new(settings), bounds };
+        // Without a connection that stays: the nodes have theirs.
+        let client = this.settings.connect(&this.settings.name, "_INBOX", |_| {}).await?;
+        check_server(&client.server_info())?;
         Ok(this)
     }
 
@@ -102,9 +146,10 @@ impl Nats {
         let names = Names::new(&node.app);
         let closing = CancellationToken::new();
         let guard = closing.clone().drop_guard();
+        check(&self.settings, &names, &node).await?;
         let open = |role: &str| {
-            let name = format!("catga/{}/{}/{role}", node.app, node.node);
-            Connection::open(self.settings.clone(), name, names.inbox(), closing.clone())
+            let name = format!("{}/{}/{}/{role}", self.settings.name, node.app, node.node);
+            Connection::open(self.settings.clone(), name, self.settings.inbox(&names), closing.clone())
         };
         let (control, events, store, work) =
             tokio::try_join!(open("control"), open("events"), open("store"), open("work"))?;
@@ -117,6 +162,7 @@ impl Nats {
         let clustered = server.cluster.is_some();
         let streams = Streams { api: api.clone(), names: names.clone(), bounds: self.bounds.clone(), clustered };
         streams.ensure().await?;
+        streams.fit().await?;
 
         let (senders, inbox) = Inbox::new(node.queue);
         let (sent, frames) = mpsc::channel(1_024);
@@ -158,7 +204,16 @@ impl Nats {
             node: node.node.clone(),
         };
         tokio::spawn(reaper.run(closing.clone()));
+        let health = Arc::new(Health {
+            settings: self.settings.clone(),
+            permissions: Permissions::new(&names, &self.settings.inbox(&names)),
+            connections: connections.clone(),
+        });
+        let (watch, again) = (health.clone(), node.clone());
+        let watch = async move |names| watch.watch(names, again).await;
+        tokio::spawn(closing.clone().run_until_cancelled_owned(watch(names.clone())));
         let link = NatsLink {
+            health,
             node: node.node.clone(),
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
@@ -183,10 +238,7 @@ fn alone(subject: async_nats::Subject) -> Wanted {
 
 /// An answer of the server shows that it has read everything that was sent before over the same connection.
 async fn round_trip(connection: &Connection) -> Result<(), Error> {
-    let asked = tokio::time::timeout(ROUND_TRIP, connection.client().request("$JS.API.INFO", "".into())).await;
-    if let Some(text) = connection.refused() {
-        return Err(Error::configuration(format!("the server refuses something that this node needs: {text}")));
-    }
+    let asked = tokio::time::timeout(ROUND_TRIP, connection.client().request(INFO, "".into())).await;
     match asked {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {

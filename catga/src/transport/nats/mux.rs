@@ -91,7 +91,7 @@ impl Mux {
             )),
             Ok(Ok(message)) => Ok(message),
             Ok(Err(_)) | Err(_) => {
-                let refused = self.connection.refused().map(|text| format!("; the server says: {text}"));
+                let refused = self.connection.is_refused(&asked).then_some(": it does not permit that");
                 let text =
                     format!("the server did not answer at `{asked}` within {limit:?}{}", refused.unwrap_or_default());
                 Err(Error::unknown(ErrorKind::TimedOut, text))

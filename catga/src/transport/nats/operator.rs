@@ -12,10 +12,12 @@ use super::{
     check_server,
     connection::Connection,
     dead::DeadLetters,
+    health::Health,
     idle::Idle,
     link::{Connections, NatsLink},
     mux::Mux,
     names::{Names, StreamKind},
+    permissions::Permissions,
     store::Store,
     streams::{Streams, stream_name},
 };
@@ -35,8 +37,8 @@ impl Nats {
         let names = names_of(app)?;
         let closing = CancellationToken::new();
         let guard = closing.clone().drop_guard();
-        let name = format!("catga/{app}/operator");
-        let connection = Connection::open(self.settings.clone(), name, names.inbox(), closing.clone()).await?;
+        let (name, inbox) = (format!("{}/{app}/operator", self.settings.name), self.settings.inbox(&names));
+        let connection = Connection::open(self.settings.clone(), name, inbox.clone(), closing.clone()).await?;
         let server = connection.client().server_info();
         check_server(&server)?;
         let mux = Mux::open(connection.clone(), closing.clone()).await?;
@@ -51,6 +53,12 @@ impl Nats {
             false => failed.into_error("STREAM.INFO"),
         })?;
         let store = |kind| Store { mux: mux.clone(), stream: stream_name(&names, kind), streams: streams.clone() };
+        let connections = Connections {
+            control: connection.clone(),
+            events: connection.clone(),
+            store: connection.clone(),
+            work: connection,
+        };
         // What it would tell of is requests to nodes, and a tool sends none.
         let (sent, _) = mpsc::channel(1);
         Ok(Arc::new(NatsLink {
@@ -58,13 +66,13 @@ impl Nats {
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
             letters: DeadLetters { api, names: names.clone() },
+            health: Arc::new(Health {
+                settings: self.settings.clone(),
+                permissions: Permissions::new(&names, &inbox),
+                connections: connections.clone(),
+            }),
             names,
-            connections: Connections {
-                control: connection.clone(),
-                events: connection.clone(),
-                store: connection.clone(),
-                work: connection,
-            },
+            connections,
             streams,
             durables: Vec::new(),
             sent,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     api::{Api, Failed, Refusal},
+    bounds::{Bounds, SHORTEST_WINDOW},
     names::{Names, StreamKind, token},
 };
 use crate::{error::Error, transport::Durable};
@@ -18,39 +19,13 @@ use crate::{error::Error, transport::Durable};
 const LAYOUT: &str = "catga.layout";
 /// The layout that this version makes.
 const LAYOUT_NUMBER: u32 = 1;
+/// How often a delivery is made before the server gives up: a net for what ends the client before this code sees it. Twice
+/// the crash limit: what catga itself gives up never gets there.
+const MAX_DELIVERIES: i64 = 20;
 /// The consumer of what the server says of messages that it gave up.
 pub(super) const REAPER: &str = "reaper";
 /// The most deliveries of a durable that are not settled: what waits for its next run is among them.
 const MAX_UNSETTLED: i64 = 8_192;
-
-/// What bounds the streams.
-#[derive(Clone, Debug)]
-pub(super) struct Bounds {
-    pub(super) max_age: Duration,
-    pub(super) max_bytes: i64,
-    pub(super) duplicate_window: Duration,
-    pub(super) dead_letter_age: Duration,
-    /// How often a delivery is made before the server gives up: a net for what ends the client before this code sees it.
-    pub(super) max_deliveries: i64,
-    /// `None` leaves it to the server: three where it is a cluster of at least three, else one.
-    pub(super) replicas: Option<usize>,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            // A week bridges a long weekend without anybody looking.
-            max_age: Duration::from_secs(7 * 24 * 3600),
-            max_bytes: 1 << 30,
-            // Longer than any repeat of a store; each id takes about 200 bytes of the server's memory.
-            duplicate_window: Duration::from_secs(120),
-            dead_letter_age: Duration::from_secs(30 * 24 * 3600),
-            // Twice the crash limit: what catga itself gives up never gets there.
-            max_deliveries: 20,
-            replicas: None,
-        }
-    }
-}
 
 /// Makes and checks the streams and consumers of an application.
 #[derive(Clone)]
@@ -86,6 +61,33 @@ impl Streams {
         }
         self.ensure_reaper().await?;
         events.ok_or_else(|| Error::configuration("there is no stream of events"))
+    }
+
+    /// Applies the bounds that were set to streams that are there.
+    pub(super) async fn fit(&self) -> Result<(), Error> {
+        if let Some(replicas) = self.bounds.replicas.filter(|replicas| *replicas > 1 && !self.clustered) {
+            // Servers before 2.15 take it, and keep one.
+            return Err(Error::configuration(format!("{replicas} replicas need a cluster, and the server is in none")));
+        }
+        for kind in StreamKind::ALL {
+            let info = self.info(kind).await.map_err(|failed| failed.into_error("STREAM.INFO"))?;
+            let changes = self.bounds.changes(kind, &info.config);
+            if changes.is_empty() {
+                continue;
+            }
+            // As JSON: what this version does not know stays as it is.
+            let what = format!("STREAM.INFO.{}", info.config.name);
+            let mut there: serde_json::Value =
+                self.api.call(&what, &NO_BODY).await.map_err(|failed| failed.into_error(&what))?;
+            for (name, value) in changes {
+                tracing::info!(target: "catga::nats", stream = info.config.name, name, %value, "bound changed");
+                there["config"][name] = value;
+            }
+            let what = format!("STREAM.UPDATE.{}", info.config.name);
+            let updated = self.api.call::<serde_json::Value>(&what, &there["config"]).await;
+            updated.map_err(|failed| failed.into_error(&what))?;
+        }
+        Ok(())
     }
 
     async fn ensure_stream(&self, kind: StreamKind) -> Result<stream::Info, Error> {
@@ -143,22 +145,22 @@ impl Streams {
             retention: RetentionPolicy::Limits,
             max_messages: -1,
             max_messages_per_subject: -1,
-            duplicate_window: bounds.duplicate_window,
+            duplicate_window: bounds.duplicate_window(),
             metadata: HashMap::from([(LAYOUT.to_owned(), LAYOUT_NUMBER.to_string())]),
             ..stream::Config::default()
         };
         match kind {
             StreamKind::Events => stream::Config {
                 subjects: vec![self.names.all("reliable").to_string(), self.names.all("retry").to_string()],
-                max_age: bounds.max_age,
-                max_bytes: bounds.max_bytes,
+                max_age: bounds.max_age(),
+                max_bytes: bounds.max_bytes(),
                 allow_direct: true,
                 ..base
             },
             StreamKind::Dead => stream::Config {
                 subjects: vec![self.names.all("dead").to_string()],
-                max_age: bounds.dead_letter_age,
-                max_bytes: bounds.max_bytes,
+                max_age: bounds.dead_letter_age(),
+                max_bytes: bounds.max_bytes(),
                 max_messages_per_subject: 1,
                 ..base
             },
@@ -168,7 +170,7 @@ impl Streams {
                     self.names.stream(StreamKind::Events)
                 )],
                 retention: RetentionPolicy::WorkQueue,
-                max_age: bounds.max_age,
+                max_age: bounds.max_age(),
                 max_bytes: 64 << 20,
                 ..base
             },
@@ -267,7 +269,7 @@ impl Streams {
             name: Some(name),
             ack_policy: AckPolicy::Explicit,
             ack_wait: durable.ack_wait,
-            max_deliver: self.bounds.max_deliveries,
+            max_deliver: MAX_DELIVERIES,
             max_ack_pending: MAX_UNSETTLED,
             filter_subjects: subjects,
             inactive_threshold: durable.lifetime.unwrap_or_default(),
@@ -292,7 +294,7 @@ fn check(there: &stream::Config, wanted: &stream::Config) -> Result<(), Error> {
     if there.retention != wanted.retention {
         wrong.push(format!("its retention is {:?}, not {:?}", there.retention, wanted.retention));
     }
-    if there.duplicate_window < Duration::from_secs(60) && !there.duplicate_window.is_zero() {
+    if there.duplicate_window < SHORTEST_WINDOW && !there.duplicate_window.is_zero() {
         wrong.push(format!("it forgets ids after {:?}, and repeats come for up to a minute", there.duplicate_window));
     }
     if there.no_ack {

@@ -1,4 +1,4 @@
-//! `/health` has the documented form, and shows who is there.
+//! `/health` has the documented form, and shows who is there; `/ready` says that a node takes work.
 
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ fn health_shows_this_node_and_all_others() {
     });
     assert_eq!((response.status, health.clone()), (200, expected));
     assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(get(service.ports[1], "/ready").status, 200);
 }
 
 #[test]
