@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use catga::MessageId;
 
-use crate::support::{output, run, server};
+use xtask::nats::{Server, ServerOptions};
+
+use crate::support::{output, run, server, tool};
 
 const NOWHERE: &str = "nats://127.0.0.1:1";
 
@@ -50,4 +52,17 @@ fn an_application_that_does_not_exist_is_not_made() {
     assert_eq!(said.code, Some(1));
     assert!(said.errors.contains("`sh/op` is not the name"), "{}", said.errors);
     assert_eq!(server.monitor("/jsz").unwrap().field("streams"), Some("0"));
+}
+
+#[test]
+fn credentials_are_those_of_the_environment() {
+    let config = "authorization { user: anna, password: \"s3cret\" }".to_owned();
+    let server = Server::start(&ServerOptions { config, ..ServerOptions::default() }).unwrap();
+    for (password, says) in [("wrong", "anna"), ("s3cret", "there is no application `shop`")] {
+        let mut command = tool(&server.url(), "dead list --app shop");
+        let done = command.env("NATS_USER", "anna").env("NATS_PASSWORD", password).output().unwrap();
+        let errors = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(1));
+        assert!(errors.contains(says) && !errors.contains(password), "{errors}");
+    }
 }
