@@ -70,12 +70,14 @@ fn every_command_of_the_readme_names_something_that_exists() {
 }
 
 #[test]
-fn every_link_of_the_readme_leads_to_a_file() {
-    for (document, text) in ["README.md", "ARCHITECTURE.md"].map(|document| (document, read(document))) {
+fn every_link_of_a_document_leads_to_a_file() {
+    let documents = ["README.md", "ARCHITECTURE.md", "docs/operations.md", "docs/guarantees.md", "docs/wire.md"];
+    for (document, text) in documents.map(|document| (document, read(document))) {
+        let folder = root().join(document).with_file_name("");
         for (position, _) in text.match_indices("](") {
             let target = text[position + 2..].split([')', '#']).next().unwrap_or_default();
             let elsewhere = target.is_empty() || target.starts_with("http");
-            assert!(elsewhere || root().join(target).exists(), "{document} links to `{target}`, which does not exist");
+            assert!(elsewhere || folder.join(target).exists(), "{document} links to `{target}`, which does not exist");
         }
     }
 }

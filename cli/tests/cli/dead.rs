@@ -1,68 +1,16 @@
 //! Dead letters, from the handler that gives up to the one that is mended.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use catga::MessageId;
+
+use crate::{
+    shop::{Paid, Till, dead_letters, node, until},
+    support::{output, run, server},
 };
-
-use catga::{Context, Event, Failure, Mediator, MessageId, State, handler, transport::Nats};
-use serde::{Deserialize, Serialize};
-use xtask::nats::Server;
-
-use crate::support::{output, run, server};
-
-#[derive(Event, Clone, Serialize, Deserialize)]
-#[reliable]
-#[catga(name = "shop.Paid")]
-struct Paid {
-    order: u32,
-    note: String,
-}
-
-#[derive(Clone, Default)]
-struct Till {
-    mended: Arc<AtomicBool>,
-    booked: Arc<AtomicUsize>,
-}
-
-#[handler(name = "shop.book")]
-async fn book(event: Paid, State(till): State<Till>, ctx: Context) -> Result<(), Failure> {
-    if till.mended.load(Ordering::Acquire) {
-        till.booked.fetch_add(1, Ordering::AcqRel);
-        return Ok(());
-    }
-    let text = format!("run {}: account {}\nis closed", ctx.attempt(), event.order);
-    Err(Failure::new("closed", text).details(event.order).permanent())
-}
-
-async fn node(server: &Server, till: &Till) -> Mediator {
-    let nats = Nats::connect(server.url()).await.unwrap();
-    let builder = Mediator::builder().transport(nats).app("shop").node("node1").discover(false);
-    builder.state(till.clone()).handler(book).build().await.unwrap()
-}
-
-async fn until(what: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !what().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it comes to that");
-}
-
-async fn dead_letters(mediator: &Mediator, count: usize) -> Vec<MessageId> {
-    let letters = mediator.dead_letters();
-    until(async || letters.list(None, 1_000).await.unwrap().len() == count).await;
-    letters.list(None, 1_000).await.unwrap().iter().map(|letter| letter.id).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_listed_shown_replayed_and_gone() {
     let (server, till) = (server(), Till::default());
-    let mediator = node(&server, &till).await;
+    let mediator = node(&server.url(), &till).await;
     let url = server.url();
     assert_eq!(output(&url, "dead list --app shop"), "there are no dead letters\n");
 
@@ -91,9 +39,9 @@ async fn a_dead_letter_is_listed_shown_replayed_and_gone() {
         assert!(shown.contains(part), "{part}:\n{shown}");
     }
 
-    till.mended.store(true, Ordering::Release);
+    till.mend();
     assert!(output(&url, &format!("dead replay {id} --app shop")).contains(&id));
-    until(async || till.booked.load(Ordering::Acquire) == 1).await;
+    until(async || till.booked() == 1).await;
     for task in ["show", "replay", "delete"] {
         let said = run(&url, &format!("dead {task} {id} --app shop"));
         assert_eq!((said.code, said.output.as_str()), (Some(1), ""), "{task}");
@@ -101,13 +49,13 @@ async fn a_dead_letter_is_listed_shown_replayed_and_gone() {
     }
     assert_eq!(output(&url, "dead list --app shop"), "there are no dead letters\n");
     mediator.shutdown().await.unwrap();
-    assert_eq!(till.booked.load(Ordering::Acquire), 1);
+    assert_eq!(till.booked(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_there_when_every_node_has_gone_and_are_deleted_one_by_one() {
     let (server, till) = (server(), Till::default());
-    let mediator = node(&server, &till).await;
+    let mediator = node(&server.url(), &till).await;
     // More than the tool asks for at a time.
     let events = (0..120).map(|order| Paid { order, note: String::new() });
     mediator.publish_all(events).await.unwrap();
@@ -129,7 +77,7 @@ async fn dead_letters_are_there_when_every_node_has_gone_and_are_deleted_one_by_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_message_is_dumped_and_cannot_be_replayed() {
     let (server, till) = (server(), Till::default());
-    let mediator = node(&server, &till).await;
+    let mediator = node(&server.url(), &till).await;
     let client = async_nats::connect(server.url()).await.unwrap();
     client.publish("shop.reliable.shop.Paid", "\u{0}no message".into()).await.unwrap();
     let id = dead_letters(&mediator, 1).await[0];

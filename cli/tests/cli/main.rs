@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dead;
+mod shop;
 mod support;
 mod tap;
 mod usage;

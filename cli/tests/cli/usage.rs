@@ -6,7 +6,10 @@ use catga::MessageId;
 
 use xtask::nats::{Server, ServerOptions};
 
-use crate::support::{output, run, server, tool};
+use crate::{
+    shop::{Paid, Till, dead_letters, node},
+    support::{Tapping, output, run, server, tool},
+};
 
 const NOWHERE: &str = "nats://127.0.0.1:1";
 
@@ -65,4 +68,36 @@ fn credentials_are_those_of_the_environment() {
         assert_eq!(done.status.code(), Some(1));
         assert!(errors.contains(says) && !errors.contains(password), "{errors}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_permissions_in_the_documentation_are_enough() {
+    let text = std::fs::read_to_string(xtask::shell::root().join("docs/operations.md")).unwrap();
+    let permissions = text
+        .split("```text\n")
+        .find_map(|block| block.starts_with("permissions: {").then(|| block.split("```").next()));
+    let permissions = permissions.flatten().expect("the document says them");
+    let users = format!(
+        "authorization {{ users: [ {{ user: node, password: x }}, {{ user: tool, password: x, {permissions} }} ] }}"
+    );
+    let server = Server::start(&ServerOptions { config: users, ..ServerOptions::default() }).unwrap();
+    let url = |user: &str| server.url().replace("//", &format!("//{user}:x@"));
+    let till = Till::default();
+    let mediator = node(&url("node"), &till).await;
+    for order in 1..3 {
+        mediator.publish(Paid { order, note: String::new() }).await.unwrap();
+    }
+    let ids = dead_letters(&mediator, 2).await;
+    output(&url("tool"), &format!("dead delete {} --app shop", ids[0]));
+    till.mend();
+    output(&url("tool"), &format!("dead replay {} --app shop", ids[1]));
+    assert_eq!(output(&url("tool"), "dead list --app shop"), "there are no dead letters\n");
+    let tapping = Tapping::start(&url("tool"), "tap --app shop").read();
+    mediator.publish(Paid { order: 3, note: String::new() }).await.unwrap();
+    tapping.line(&["shop.reliable.shop.Paid"]);
+    mediator.shutdown().await.unwrap();
+
+    let said = run(&url("tool"), "tap --app mail");
+    assert_eq!(said.code, Some(1));
+    assert!(said.errors.contains("mail.>"), "{}", said.errors);
 }
