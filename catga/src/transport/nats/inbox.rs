@@ -66,6 +66,14 @@ impl Subscriptions {
         Ok(())
     }
 
+    /// Tells the server that nothing more is wanted: what it has not sent goes to others.
+    pub(super) async fn close(mut self) {
+        for subscriber in self.present.iter_mut() {
+            // A client that is dead has no subscription any more.
+            drop(subscriber.unsubscribe().await);
+        }
+    }
+
     /// The next message. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Message {
         loop {
@@ -119,7 +127,7 @@ impl Post {
         loop {
             tokio::select! {
                 biased;
-                () = closing.cancelled() => return,
+                () = closing.cancelled() => break,
                 _ = rotate.tick() => {
                     tables.swap(0, 1);
                     tables[0].clear();
@@ -137,6 +145,7 @@ impl Post {
                 }
             }
         }
+        subscriptions.close().await;
     }
 
     fn nobody_took(&self, frame: Option<Sent>) {
@@ -174,14 +183,18 @@ impl Post {
 
     /// Puts a request where it belongs, or refuses it.
     async fn take(&self, envelope: Envelope) {
-        if let Err(mpsc::error::TrySendError::Full(envelope)) = self.inbox.queue_of(&envelope).try_send(envelope)
-            && let Some(request) = &envelope.request
-        {
-            let text = format!("the queue of node `{}` is full", self.node);
-            let reply = Reply::new(request.token, Err(Error::not_started(ErrorKind::Overloaded, text)));
-            if let Err(error) = send_replies(&self.connection, &self.names, &envelope.source, vec![reply]).await {
-                tracing::debug!(target: "catga::nats", %error, "a refusal could not be sent");
+        let (envelope, error) = match self.inbox.queue_of(&envelope).try_send(envelope) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(envelope)) => {
+                let text = format!("the queue of node `{}` is full", self.node);
+                (envelope, Error::not_started(ErrorKind::Overloaded, text))
             }
+            Err(mpsc::error::TrySendError::Closed(envelope)) => (envelope, Error::shutting_down()),
+        };
+        let Some(request) = &envelope.request else { return };
+        let refusal = vec![Reply::new(request.token, Err(error))];
+        if let Err(error) = send_replies(&self.connection, &self.names, &envelope.source, refusal).await {
+            tracing::debug!(target: "catga::nats", %error, "a refusal could not be sent");
         }
     }
 }
@@ -210,6 +223,7 @@ pub(super) async fn serve_foreign(post: Post, mut subscriptions: Subscriptions, 
             Err(error) => unreadable(&message, &error),
         }
     }
+    subscriptions.close().await;
 }
 
 /// Events of QoS 0 from other nodes and from foreign senders.
@@ -232,6 +246,7 @@ pub(super) async fn take_events(
             Err(error) => unreadable(&message, &error),
         }
     }
+    subscriptions.close().await;
 }
 
 /// What nodes say of themselves.
@@ -247,6 +262,7 @@ pub(super) async fn take_announcements(
         }
         let _ = cluster.try_send(message.payload);
     }
+    subscriptions.close().await;
 }
 
 fn unreadable(message: &Message, error: &Error) {

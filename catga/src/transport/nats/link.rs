@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     cloud_event,
@@ -25,6 +25,7 @@ use super::{
     inbox::{Sent, nobody, send_replies},
     names::Names,
     puller::delayed,
+    round_trip,
     store::{Parcel, Store},
     streams::Streams,
 };
@@ -77,7 +78,9 @@ pub(super) struct NatsLink {
     pub(super) idle: Idle,
     /// Where listed dead letters stand.
     pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
-    /// Ends what receives.
+    /// What receives.
+    pub(super) receivers: TaskTracker,
+    /// Ends it.
     pub(super) closing: CancellationToken,
 }
 
@@ -145,6 +148,10 @@ impl NatsLink {
                 self.streams.delete_durable(&durable.name).await?;
             }
         }
+        // Nothing is sent here any more by the time that this node is gone.
+        self.closing.cancel();
+        drop(tokio::time::timeout(LEAVING, self.receivers.wait()).await);
+        drop(round_trip(&self.connections.control).await);
         // What was handed to a client leaves it when it is flushed, and not when it is dropped.
         for connection in self.connections.all() {
             let flushed = tokio::time::timeout(LEAVING, connection.client().flush()).await;
@@ -152,7 +159,6 @@ impl NatsLink {
                 tracing::warn!(target: "catga::nats", ?connection, "not everything may have left");
             }
         }
-        self.closing.cancel();
         Ok(())
     }
 }

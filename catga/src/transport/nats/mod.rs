@@ -44,7 +44,10 @@ use arc_swap::ArcSwap;
 use async_nats::ServerInfo;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use self::{
     api::Api,
@@ -179,10 +182,12 @@ impl Nats {
         let foreign = control(node.requests.iter().map(group).collect()).await?;
         let wanted = node.events.iter().map(|name| alone(names.event(name))).collect();
         let events = Subscriptions::open(connections.events.clone(), wanted).await?;
-        tokio::spawn(post().run(own, frames, closing.clone()));
-        tokio::spawn(serve_foreign(post(), foreign, closing.clone()));
-        tokio::spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
-        tokio::spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
+        let receivers = TaskTracker::new();
+        receivers.spawn(post().run(own, frames, closing.clone()));
+        receivers.spawn(serve_foreign(post(), foreign, closing.clone()));
+        receivers.spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
+        receivers.spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
+        receivers.close();
 
         let clock = Clock::new();
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::with_capacity(node.durables.len());
@@ -226,6 +231,7 @@ impl Nats {
             frames: AtomicU64::new(0),
             idle: Idle::new(),
             places: ArcSwap::default(),
+            receivers,
             closing: DropGuard::disarm(guard),
         };
         Ok(Joined::new(Arc::new(link), inbox, consumers))

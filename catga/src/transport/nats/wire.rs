@@ -1,7 +1,7 @@
 //! What a message that arrives holds, in whichever of the three forms it was written.
 //!
-//! Frames are tried first, by their first byte; then CloudEvents, by a header or by what stands in the payload; the rest is
-//! bare JSON. `docs/wire.md` has the whole of it.
+//! Frames are tried first, by their first byte; then CloudEvents, by a header, then by what stands in the payload; the rest
+//! is bare JSON. `docs/wire.md` has the whole of it.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -47,13 +47,15 @@ pub(crate) fn read_form(arrived: &Arrived<'_>) -> Result<(Form, Vec<Envelope>), 
     if payload.first() == Some(&frame::MAGIC) {
         return Ok((Form::Frame, frame::decode_messages(payload)?));
     }
+    // What a header says comes before what the payload looks like: an event may carry another one.
     let declared = map.map_or(Ok(false), headers::declare_structured)?;
-    let (form, mut envelope) = if let Some(event) = CloudEvent::structured(payload, declared)? {
-        let data = event.data(payload)?;
-        (Form::StructuredCloudEvent, event.envelope(name, id, data)?)
-    } else if let Some(event) = map.map_or(Ok(None), headers::cloud_event)? {
+    let binary = map.filter(|_| !declared).map_or(Ok(None), headers::cloud_event)?;
+    let (form, mut envelope) = if let Some(event) = binary {
         let data = if payload.is_empty() { Bytes::from_static(b"null") } else { json(payload)? };
         (Form::BinaryCloudEvent, event.envelope(name, id, data)?)
+    } else if let Some(event) = CloudEvent::structured(payload, declared)? {
+        let data = event.data(payload)?;
+        (Form::StructuredCloudEvent, event.envelope(name, id, data)?)
     } else {
         (Form::Json, foreign(name, id, json(payload)?))
     };
@@ -178,6 +180,14 @@ mod tests {
         assert_eq!((&*event.source, &event.payload), ("https://shop.example/orders", &bare));
         assert_eq!(event.correlation, MessageId::derived(&[b"correlation", "conversation 1 ä".as_bytes()]));
         assert_eq!(event.headers.iter().collect::<Vec<_>>(), [("traceparent", "00-1-2-01"), ("tracestate", "a=b")]);
+    }
+
+    #[test]
+    fn headers_decide_before_the_look_of_the_payload() {
+        let inner = json!({"specversion": "1.0", "type": "t", "source": "/inner", "id": "1", "data": 1}).to_string();
+        let (form, event) =
+            arrive(&[("ce-specversion", "1.0"), ("ce-source", "/outer")], &inner.clone().into()).expect("one");
+        assert_eq!((form, &*event.source, event.payload), (Form::BinaryCloudEvent, "/outer", inner.into()));
     }
 
     #[test]
