@@ -1,0 +1,84 @@
+//! A node in a process of its own, for tests that kill, stop and cut off processes.
+//!
+//! It is told what to do by words, `name=value`, and writes what it does into its [journal](journal), where a test counts
+//! whatever became of the process.
+
+mod handlers;
+mod journal;
+mod load;
+mod options;
+mod publish;
+
+use std::time::Duration;
+
+use catga::{Limits, Mediator, transport::Nats};
+
+use self::{handlers::Manner, journal::Journal, options::Options};
+
+/// How often is looked whether something was lost.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::read(std::env::args().skip(1))?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("info,catga=debug").with_ansi(false).init();
+    let journal = Journal::open(&options.journal)?;
+
+    let mut builder = Mediator::builder()
+        .node(&options.node)
+        .transport(Nats::connect(&options.url).await?)
+        .limits(limits(&options))
+        .discover(false)
+        .state(Manner { journal: journal.clone(), sleep: options.sleep, dies_at: options.dies_at });
+    for role in &options.roles {
+        builder = match role.as_str() {
+            "all" => builder.handler(handlers::all),
+            "group" => builder.handler(handlers::group),
+            "seen" => builder.handler(handlers::seen),
+            "serve" => builder.handler(handlers::query).handler(handlers::command),
+            other => return Err(format!("`{other}` is no role").into()),
+        };
+    }
+    let mediator = builder.build().await?;
+    journal.line("ready");
+
+    tokio::spawn(watch(mediator.clone(), journal.clone()));
+    if let Some(numbers) = options.seen.clone() {
+        tokio::spawn(publish::seen(mediator.clone(), journal.clone(), numbers));
+    }
+    if let Some(numbers) = options.publish.clone() {
+        tokio::spawn(publish::noted(mediator.clone(), journal.clone(), numbers, options.batch, options.pace));
+    }
+    if options.rate > 0 {
+        tokio::spawn(load::run(mediator.clone(), journal.clone(), options.rate, options.requests));
+    }
+    mediator.run_until_signal().await?;
+    Ok(())
+}
+
+/// Times that a test need not wait for long.
+fn limits(options: &Options) -> Limits {
+    Limits {
+        ack_wait: Duration::from_secs(1),
+        backoff: Duration::from_millis(50),
+        heartbeat: Duration::from_millis(250),
+        silence: Duration::from_secs(1),
+        crash_limit: 4,
+        in_flight: 256,
+        send_deadline: options.deadline,
+        ..Limits::default()
+    }
+}
+
+/// Says what the node misses.
+async fn watch(mediator: Mediator, journal: Journal) {
+    let mut missed = 0;
+    loop {
+        let lagged = mediator.counts().lagged;
+        if lagged > missed {
+            journal.line(format!("lagged {}", lagged - missed));
+            missed = lagged;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
