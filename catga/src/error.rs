@@ -286,7 +286,6 @@ impl Failure {
     }
 
     /// The same failure, its texts cut at so many bytes; details cannot be cut and are left out.
-    #[cfg(feature = "nats")]
     pub(crate) fn bounded(&self, limit: usize) -> Self {
         let cut = |text: &str| text[..text.floor_char_boundary(limit)].to_owned();
         Self {

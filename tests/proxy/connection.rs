@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     Network,
     protocol::{Frame, next_frame},
-    rules::Direction,
+    rules::{Direction, Fate},
 };
 
 /// How many pieces are under way in one direction; beyond, the sender is slowed down.
@@ -79,8 +79,17 @@ async fn take(
             return Ok(());
         }
         while let Some(Frame { bytes, message }) = next_frame(&mut buffer)? {
-            let copies = message.map_or(1, |message| network.rules.copies(direction, &message));
+            let Fate { copies, late } = message.map_or(Fate::PASSES, |message| network.rules.fate(direction, &message));
             let arrives = Instant::now() + *network.delay.borrow();
+            if !late.is_zero() {
+                // In a task of its own, so that what comes behind it overtakes it. A connection that has ended takes nothing.
+                let sender = sender.clone();
+                tokio::spawn(async move {
+                    sleep_until(arrives + late).await;
+                    drop(sender.send((Instant::now(), bytes)).await);
+                });
+                continue;
+            }
             for _ in 0..copies {
                 if sender.send((arrives, bytes.clone())).await.is_err() {
                     return Ok(());

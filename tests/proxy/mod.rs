@@ -1,7 +1,7 @@
 //! A network between clients and a NATS server that fails when it is told to.
 //!
 //! Connections can be cut, refused, frozen (they stay open, and nothing gets through) and slowed down; and [rules](Rule)
-//! lose or double single messages on their way. It reads the protocol as it is without TLS.
+//! lose, double or delay single messages on their way. It reads the protocol as it is without TLS.
 
 mod connection;
 mod protocol;

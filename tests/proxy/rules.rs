@@ -1,6 +1,9 @@
-//! Which messages are lost or doubled on their way, and how often.
+//! Which messages are lost, doubled or late on their way, and how often.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -15,12 +18,25 @@ pub enum Direction {
     ToClient,
 }
 
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// How many of it arrive.
+    pub(super) copies: usize,
+    /// How much later than others; those overtake it.
+    pub(super) late: Duration,
+}
+
+impl Fate {
+    /// It arrives as it was sent.
+    pub(super) const PASSES: Self = Self { copies: 1, late: Duration::ZERO };
+}
+
 /// What happens to certain messages.
 pub struct Rule {
     direction: Direction,
     fits: Box<dyn Fn(&Message) -> bool + Send + Sync>,
-    /// How many of it arrive.
-    copies: usize,
+    fate: Fate,
     /// How often it may still be applied; none is without end.
     left: Option<usize>,
     applied: watch::Sender<usize>,
@@ -29,16 +45,25 @@ pub struct Rule {
 impl Rule {
     /// Messages that fit do not arrive.
     pub fn drop(direction: Direction, fits: impl Fn(&Message) -> bool + Send + Sync + 'static) -> Self {
-        Self::new(direction, fits, 0)
+        Self::new(direction, fits, Fate { copies: 0, ..Fate::PASSES })
     }
 
     /// Messages that fit arrive twice.
     pub fn duplicate(direction: Direction, fits: impl Fn(&Message) -> bool + Send + Sync + 'static) -> Self {
-        Self::new(direction, fits, 2)
+        Self::new(direction, fits, Fate { copies: 2, ..Fate::PASSES })
     }
 
-    fn new(direction: Direction, fits: impl Fn(&Message) -> bool + Send + Sync + 'static, copies: usize) -> Self {
-        Self { direction, fits: Box::new(fits), copies, left: None, applied: watch::Sender::new(0) }
+    /// Messages that fit arrive later, and what was sent behind them overtakes them.
+    pub fn delay(
+        direction: Direction,
+        fits: impl Fn(&Message) -> bool + Send + Sync + 'static,
+        late: Duration,
+    ) -> Self {
+        Self::new(direction, fits, Fate { late, ..Fate::PASSES })
+    }
+
+    fn new(direction: Direction, fits: impl Fn(&Message) -> bool + Send + Sync + 'static, fate: Fate) -> Self {
+        Self { direction, fits: Box::new(fits), fate, left: None, applied: watch::Sender::new(0) }
     }
 
     /// Only the next so many of them; without, all.
@@ -82,13 +107,13 @@ impl Rules {
         self.lock().clear();
     }
 
-    /// How many of a message arrive.
-    pub(super) fn copies(&self, direction: Direction, message: &Message) -> usize {
+    /// What becomes of a message.
+    pub(super) fn fate(&self, direction: Direction, message: &Message) -> Fate {
         let mut rules = self.lock();
         let mut open = rules.iter_mut().filter(|rule| rule.direction == direction && rule.left != Some(0));
-        let Some(rule) = open.find(|rule| (rule.fits)(message)) else { return 1 };
+        let Some(rule) = open.find(|rule| (rule.fits)(message)) else { return Fate::PASSES };
         rule.left = rule.left.map(|left| left - 1);
         rule.applied.send_modify(|count| *count += 1);
-        rule.copies
+        rule.fate
     }
 }

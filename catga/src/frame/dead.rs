@@ -45,7 +45,7 @@ enum ContentEntry<'a> {
 /// # Errors
 ///
 /// `Codec` if it cannot be written.
-pub(crate) fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
+pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
     encode(DEAD, std::slice::from_ref(letter), |letter| DeadEntry {
         id: letter.id.as_u128(),
         durable: &letter.durable,
@@ -67,7 +67,7 @@ pub(crate) fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of one dead letter in this version.
-pub(crate) fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
+pub fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
     let mut letters = decode(DEAD, frame, |entry: DeadEntry<'_>| {
         Ok(DeadLetter {
             id: MessageId::from_u128(entry.id),

@@ -4,7 +4,6 @@
 //! Decoding is bounded: a frame never holds more than [`MAX_MESSAGES`] entries, and no length in it is trusted beyond
 //! the bytes that are there.
 
-#[cfg(feature = "nats")]
 pub(crate) mod dead;
 
 use std::sync::Arc;
@@ -24,7 +23,7 @@ pub(crate) const MAGIC: u8 = 0xCA;
 /// The version of the layout.
 pub(crate) const VERSION: u8 = 1;
 /// The most messages that one frame holds.
-pub(crate) const MAX_MESSAGES: usize = 128;
+pub const MAX_MESSAGES: usize = 128;
 
 const MESSAGES: u8 = 1;
 /// The type of a frame of replies.
@@ -124,7 +123,7 @@ pub(crate) fn take<T>(
 /// # Errors
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
-pub(crate) fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
+pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
     encode(MESSAGES, envelopes, MessageEntry::of)
 }
 
@@ -138,7 +137,7 @@ pub(crate) fn count(frame: &Bytes) -> u64 {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of messages in this version.
-pub(crate) fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
+pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
     decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame))
 }
 
@@ -147,7 +146,7 @@ pub(crate) fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
 /// # Errors
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
-pub(crate) fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
+pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
     encode(REPLIES, replies, |reply| ReplyEntry {
         token: reply.token,
         result: reply.result.as_ref().map(|payload| &payload[..]).map_err(Error::to_remote),
@@ -159,7 +158,7 @@ pub(crate) fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
 /// # Errors
 ///
 /// `Codec` for anything that is not a whole frame of replies in this version.
-pub(crate) fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
+pub fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
     decode(REPLIES, frame, |entry: ReplyEntry<'_>| {
         Ok(Reply {
             token: entry.token,

@@ -8,6 +8,17 @@ pub(crate) mod in_process;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 
+/// The binary form in which messages travel between nodes, for whoever writes a transport.
+///
+/// Several messages, or replies, make one frame, which is a delivery of its own. A frame is read whole or not at all:
+/// whatever bytes come in, the result is messages or an error.
+pub mod frame {
+    pub use crate::frame::{
+        MAX_MESSAGES, dead::decode_dead, dead::encode_dead, decode_messages, decode_replies, encode_messages,
+        encode_replies,
+    };
+}
+
 use std::{
     fmt,
     sync::{

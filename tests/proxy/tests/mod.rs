@@ -144,6 +144,21 @@ async fn a_delay_counts_in_both_directions_and_does_not_add_up() {
 }
 
 #[tokio::test]
+async fn what_is_late_is_overtaken() {
+    let (_server, proxy) = start().await;
+    let mut client = Client::connect(proxy.address()).await.unwrap();
+    let first = |message: &Message| message.payload == "1";
+    let late = proxy.add(Rule::delay(Direction::ToClient, first, Duration::from_millis(200)));
+    client.write("SUB a 1\r\n").await;
+    let started = Instant::now();
+    client.publish("a", "", "1").await;
+    client.publish("a", "", "2").await;
+    assert_eq!((client.message().await.payload, client.message().await.payload), ("2".into(), "1".into()));
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert_eq!(late.count(), 1);
+}
+
+#[tokio::test]
 async fn a_delivery_whose_acknowledgement_is_lost_comes_again() {
     let (_server, proxy) = start().await;
     let mut client = with_consumer(&proxy).await;

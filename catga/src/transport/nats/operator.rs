@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Nats,
@@ -79,6 +79,7 @@ impl Nats {
             frames: AtomicU64::new(0),
             idle: Idle::new(),
             places: ArcSwap::default(),
+            receivers: TaskTracker::new(),
             closing: guard.disarm(),
         }))
     }
