@@ -97,7 +97,8 @@ fn every_path_in_the_architecture_exists() {
     let mut paths = 0;
     // What stands between backticks and starts as a path of the repository; every second piece is inside.
     for piece in text.split('`').skip(1).step_by(2) {
-        let folders = ["tests/", "catga/", "catga-macros/", "cli/", "examples/", "xtask/", "benches/"];
+        let folders =
+            ["docs/", "tests/", "catga/", "catga-macros/", "cli/", "conformance/", "examples/", "xtask/", "benches/"];
         if folders.iter().any(|folder| piece.starts_with(folder)) {
             assert!(root().join(piece).exists(), "ARCHITECTURE.md names `{piece}`, which does not exist");
             paths += 1;
