@@ -67,6 +67,10 @@ impl Tap {
         let mut parts = subject.splitn(3, '.').skip(1);
         let (sort, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let lines = match payload.first_chunk::<3>() {
+            // A node that starts finds out what it is permitted.
+            None if payload.is_empty() && (subject.split('.').any(|token| token == "_check") || sort == "cluster") => {
+                Ok(vec![Line::new(None, subject, "check").0])
+            }
             Some([frame::MAGIC, _, frame::REPLIES]) => self.replies(subject, payload),
             Some([frame::MAGIC, _, frame::dead::DEAD]) => {
                 decode_dead(payload).map(|letter| vec![self.letter(subject, &letter)])
@@ -318,6 +322,9 @@ mod tests {
         }
         let cut = Bytes::from_static(&[frame::MAGIC, frame::VERSION, frame::REPLIES, 1]);
         assert!(shown("catga.node.n.reply", &cut)[0].starts_with("- catga.node.n.reply unreadable because="));
+        for tried in ["catga.event._check", "catga.node._check.reply", "catga.cluster.node"] {
+            assert_eq!(shown(tried, &Bytes::new()), [format!("- {tried} check")]);
+        }
         let line = &shown("catga.cluster.node", &r#"{"here":{}}"#.into())[0];
         assert_eq!(line, r#"- catga.cluster.node other size=11 payload={"here":{}}"#);
     }

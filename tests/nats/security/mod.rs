@@ -243,7 +243,7 @@ fn claiming(version: &'static str, jetstream: bool) -> u16 {
                "max_payload":1048576,"proto":1,"jetstream":{jetstream}}}"#
         );
         stream.write_all(format!("{}\r\n", info.replace('\n', "")).as_bytes()).unwrap();
-        stream.read(&mut [0; 4_096]).unwrap();
+        let _some = stream.read(&mut [0; 4_096]).unwrap();
         stream.write_all(b"PONG\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(500));
     })

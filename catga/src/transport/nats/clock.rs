@@ -27,6 +27,14 @@ impl Clock {
         self.observe(server_ms);
         u64::try_from(local() - server_ms - self.0.load(Ordering::Relaxed)).unwrap_or(0)
     }
+
+    /// What the server's clock shows now, or a little less.
+    pub(super) fn server_ms(&self) -> i64 {
+        match self.0.load(Ordering::Relaxed) {
+            i64::MAX => local(),
+            ahead => local() - ahead,
+        }
+    }
 }
 
 fn local() -> i64 {

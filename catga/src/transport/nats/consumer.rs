@@ -114,38 +114,65 @@ impl Made {
     }
 }
 
-/// What a durable has been through, so that it can be made anew behind it.
-#[derive(Debug, Default)]
+/// What a durable has been through, so that it can be made anew behind it, and that what it missed is seen.
+#[derive(Debug)]
 pub(super) struct Progress {
     /// Delivered and not settled, as far as this side knows.
     open: BTreeSet<u64>,
     highest: u64,
     /// What comes up to here came before: the durable was made anew.
     again: u64,
-    /// How many messages waited behind the last one.
-    pending: u64,
+    /// Up to here it is known what came, and so many have come since.
+    known: (u64, u64),
+    /// Since when, on the server's clock, something may have fallen off the stream before it came.
+    behind_since: Option<i64>,
+    /// Whether more waits behind what came last.
+    more: bool,
 }
 
 impl Progress {
-    /// A durable that goes on behind this number.
-    pub(super) fn behind(highest: u64) -> Self {
-        Self { highest, ..Self::default() }
+    /// A durable that goes on behind this number, and may have missed something since then.
+    pub(super) fn new(highest: u64, behind_since: Option<i64>) -> Self {
+        Self { open: BTreeSet::new(), highest, again: 0, known: (highest, 0), behind_since, more: false }
     }
 
-    /// Takes note of a delivery; gives how often it has been made, and how many messages were lost before it.
-    pub(super) fn take(&mut self, made: Made) -> (u32, u64) {
-        let first = made.times == 1 && made.sequence > self.highest;
-        // What waited and neither came nor waits any more has fallen off the stream.
-        let lost = if first { self.pending.saturating_sub(1).saturating_sub(made.pending) } else { 0 };
-        if first {
-            self.pending = made.pending;
+    /// Takes note of a delivery; gives how often it has been made.
+    pub(super) fn take(&mut self, made: Made) -> u32 {
+        if made.times == 1 && made.sequence > self.highest {
+            self.known.1 += 1;
+            self.more = made.pending > 0;
+            if self.more {
+                self.fall_behind(made.stored_ms);
+            }
         }
         self.open.insert(made.sequence);
         if self.open.len() > MOST_OPEN {
             self.open.pop_first();
         }
         self.highest = self.highest.max(made.sequence);
-        (made.times + u32::from(made.sequence <= self.again), lost)
+        made.times + u32::from(made.sequence <= self.again)
+    }
+
+    /// From this time on the durable may not have received at once what was stored.
+    pub(super) fn fall_behind(&mut self, server_ms: i64) {
+        self.behind_since.get_or_insert(server_ms);
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind_since.is_some()
+    }
+
+    /// Counts what is missing now that the stream begins with `first`, stored at `first_ms`: at most so many deliveries. How
+    /// many of them were for this durable nobody knows any more.
+    pub(super) fn missed(&mut self, first: u64, first_ms: i64) -> u64 {
+        let (known, came) = self.known;
+        let gone = first.saturating_sub(known + 1).saturating_sub(came);
+        let missed = if self.behind_since.is_some_and(|since| first_ms > since) { gone } else { 0 };
+        self.known = (self.highest.max(first.saturating_sub(1)), 0);
+        if !self.more {
+            self.behind_since = None;
+        }
+        missed
     }
 
     pub(super) fn settled(&mut self, sequence: u64) {
@@ -155,13 +182,7 @@ impl Progress {
     /// Where a durable begins that is made anew: everything that is not settled comes again.
     pub(super) fn start_again(&mut self) -> u64 {
         self.again = self.highest;
-        self.pending = 0;
         self.open.first().copied().unwrap_or(self.highest + 1)
-    }
-
-    /// The stream is another one: nothing of what was is known.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
     }
 }
 
@@ -198,18 +219,28 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_and_never_came_is_counted() {
-        let mut progress = Progress::default();
-        assert_eq!(progress.take(made(1, 1, 10)), (1, 0));
-        assert_eq!(progress.take(made(1, 2, 9)), (1, 0));
-        assert_eq!(progress.take(made(2, 1, 8)), (2, 0), "a repeat says nothing of what is lost");
-        assert_eq!(progress.take(made(1, 8, 3)), (1, 5));
-        assert_eq!(progress.take(made(1, 9, 40)), (1, 0), "more came in");
+    fn what_fell_off_the_stream_while_the_durable_was_behind_is_counted() {
+        let mut progress = Progress::new(0, None);
+        progress.take(made(1, 1, 0));
+        assert!(!progress.is_behind());
+        assert_eq!(progress.missed(500, 1_000), 0, "it had all there was: these were not for it");
+
+        progress.fall_behind(2_000);
+        assert_eq!(progress.missed(600, 1_900), 0, "what fell off is older");
+        assert!(!progress.is_behind());
+
+        progress.fall_behind(2_000);
+        progress.take(made(1, 700, 3));
+        assert_eq!(progress.missed(700, 2_500), 99, "599 is known, 700 came");
+        assert!(progress.is_behind(), "more waits");
+        progress.take(made(1, 701, 0));
+        assert_eq!(progress.missed(701, 2_600), 0);
+        assert!(!progress.is_behind());
     }
 
     #[test]
     fn a_durable_that_is_made_anew_begins_with_what_is_not_settled() {
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(0, None);
         assert_eq!(progress.start_again(), 1, "nothing was delivered, and the stream was empty");
         for sequence in 1..=5 {
             progress.take(made(1, sequence, 0));
@@ -218,8 +249,8 @@ mod tests {
             progress.settled(sequence);
         }
         assert_eq!(progress.start_again(), 3);
-        assert_eq!(progress.take(made(1, 4, 0)), (2, 0), "it came before");
-        assert_eq!(progress.take(made(1, 6, 0)), (1, 0));
+        assert_eq!(progress.take(made(1, 4, 0)), 2, "it came before");
+        assert_eq!(progress.take(made(1, 6, 0)), 1);
         for sequence in 3..=6 {
             progress.settled(sequence);
         }

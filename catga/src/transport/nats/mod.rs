@@ -29,6 +29,7 @@ mod options;
 mod permissions;
 mod puller;
 mod reaper;
+mod recovery;
 mod settings;
 mod store;
 mod streams;

@@ -15,6 +15,7 @@ use super::{
     connection::Connection,
     consumer::{Made, NatsConsumer, Progress, SettleNats},
     names::{StreamKind, token},
+    recovery::{millis, millis_of},
     streams::Streams,
     wire::{self, Arrived},
 };
@@ -33,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// After how much silence a question is taken for lost.
 const SILENCE: Duration = Duration::from_millis(4_500);
 /// How long the task waits before it asks a server again that refused.
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// How long what is under way is waited for when the task ends.
 const LAST_ONES: Duration = Duration::from_secs(1);
 /// Says after how many milliseconds what is stored again comes due.
@@ -41,10 +42,10 @@ pub(super) const DELAY: &str = "Catga-Delay";
 
 /// A durable's task.
 pub(super) struct Puller {
-    connection: Arc<Connection>,
-    streams: Streams,
-    spec: Durable,
-    clock: Clock,
+    pub(super) connection: Arc<Connection>,
+    pub(super) streams: Streams,
+    pub(super) spec: Durable,
+    pub(super) clock: Clock,
     /// Where the server sends what was asked for.
     inbox: Subject,
     ask_at: Subject,
@@ -52,17 +53,19 @@ pub(super) struct Puller {
     settled: (mpsc::Sender<u64>, mpsc::Receiver<u64>),
     more: watch::Receiver<bool>,
     stop: CancellationToken,
-    progress: Progress,
+    pub(super) progress: Progress,
+    /// When it is looked at next what was missed, if something may have been.
+    pub(super) look_at: Instant,
     /// When the stream was made, so that another one under its name is recognised.
-    stream_made: String,
+    pub(super) stream_made: String,
     /// Deliveries asked for and not received.
-    asked: usize,
-    last_sign: Instant,
+    pub(super) asked: usize,
+    pub(super) last_sign: Instant,
     /// What comes due later, by when and by number.
-    held: BTreeMap<(Instant, u64), Held>,
+    pub(super) held: BTreeMap<(Instant, u64), Held>,
 }
 
-struct Held {
+pub(super) struct Held {
     message: Message,
     made: Made,
     times: u32,
@@ -89,13 +92,9 @@ impl Puller {
         let (info, new) = streams.ensure_durable(&spec, None).await?;
         let (deliveries, receiver) = mpsc::channel(2 * ASKED);
         let (more, wanted) = watch::channel(true);
-        let behind = info.delivered.stream_sequence;
-        if !new && behind > 0 && stream.state.first_sequence > behind + 1 {
-            // How many of these were for this durable is not known any more.
-            let missed = stream.state.first_sequence - behind - 1;
-            // The queue is new and has room.
-            let _ = deliveries.try_send(Consumed::Lagged { missed });
-        }
+        // One that was there before has been away for as long as nothing was delivered to it.
+        let away = info.delivered.last_active.unwrap_or(info.created);
+        let away = (!new).then(|| millis(away));
         let inbox = Subject::from(connection.client().new_inbox());
         let ask_at = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream.config.name, token(&spec.name)).into();
         let generation = connection.generation();
@@ -111,7 +110,8 @@ impl Puller {
             settled: mpsc::channel(8_192),
             more: wanted,
             stop: stop.clone(),
-            progress: Progress::behind(behind),
+            progress: Progress::new(info.delivered.stream_sequence, away),
+            look_at: Instant::now(),
             stream_made: stream.created.to_string(),
             asked: 0,
             last_sign: Instant::now(),
@@ -134,12 +134,17 @@ impl Puller {
                 () = stop.cancelled() => break,
                 _ = renew.tick() => { self.renew().await; None }
                 () = sleep_until(due) => { self.hand_over_due().await; None }
+                () = tokio::time::sleep_until(self.look_at), if self.progress.is_behind() => {
+                    self.look_for_missed().await;
+                    None
+                }
                 _ = self.settled.1.recv_many(&mut settled, 256) => None,
                 message = subscriber.next() => match message {
                     Some(message) => self.receive(message).await,
                     None => Some(Trouble::Dead),
                 },
                 changed = epochs.changed() => {
+                    self.progress.fall_behind(self.clock.server_ms());
                     // What was asked over the connection before is not answered.
                     self.asked = 0;
                     changed.err().map(|_| Trouble::Dead)
@@ -180,7 +185,11 @@ impl Puller {
 
     /// Asks for more, if more is wanted and little is under way.
     async fn ask(&mut self) {
-        if !*self.more.borrow_and_update() || self.asked > ASKED / 2 || !self.connection.is_connected() {
+        let more = *self.more.borrow_and_update();
+        if !more || !self.connection.is_connected() {
+            return self.progress.fall_behind(self.clock.server_ms());
+        }
+        if self.asked > ASKED / 2 {
             return;
         }
         let batch = ASKED - self.asked;
@@ -205,6 +214,10 @@ impl Puller {
 
     /// Takes what the server sends: a message, or word of what became of a question.
     async fn receive(&mut self, message: Message) -> Option<Trouble> {
+        if self.last_sign.elapsed() > SILENCE {
+            // This process or the server stood still.
+            self.progress.fall_behind(self.clock.server_ms() - millis_of(self.last_sign.elapsed()));
+        }
         self.last_sign = Instant::now();
         if let Some(status) = message.status.filter(|status| *status != StatusCode::OK) {
             return self.hear(status, &message).await;
@@ -215,10 +228,7 @@ impl Puller {
             return None;
         };
         let age = self.clock.age(made.stored_ms);
-        let (times, lost) = self.progress.take(made);
-        if lost > 0 {
-            self.pass_on(Consumed::Lagged { missed: lost }).await;
-        }
+        let times = self.progress.take(made);
         let delay = message.headers.as_ref().and_then(|headers| headers.get(DELAY)?.as_str().parse::<u64>().ok());
         let left = delay.unwrap_or(0).saturating_sub(age);
         if left > 0 {
@@ -272,7 +282,7 @@ impl Puller {
     }
 
     /// There is room for what was asked for; the node that does not take it has ended.
-    async fn pass_on(&mut self, consumed: Consumed) {
+    pub(super) async fn pass_on(&mut self, consumed: Consumed) {
         // A node that is gone takes nothing: its deliveries are made again.
         let _ = self.deliveries.send(consumed).await;
     }
@@ -298,47 +308,6 @@ impl Puller {
         }
     }
 
-    /// Finds out whether the durable is there, and makes it anew behind what is done if it is not.
-    async fn recover(&mut self) {
-        self.asked = 0;
-        self.last_sign = Instant::now();
-        if !self.connection.is_connected() {
-            return tokio::time::sleep(PAUSE).await;
-        }
-        if let Err(error) = self.look().await {
-            tracing::warn!(target: "catga::nats", %error, durable = %self.spec.name, "the durable cannot be looked at");
-            tokio::time::sleep(PAUSE).await;
-        }
-        self.last_sign = Instant::now();
-    }
-
-    async fn look(&mut self) -> Result<(), Error> {
-        if self.streams.durable(&self.spec.name).await?.is_some() {
-            return Ok(());
-        }
-        let stream = self.streams.ensure().await?;
-        let made = stream.created.to_string();
-        if made != self.stream_made {
-            tracing::error!(
-                target: "catga::nats", durable = %self.spec.name, stream = stream.config.name,
-                "the stream was deleted and made anew: what it held is lost"
-            );
-            self.stream_made = made;
-            self.progress.forget();
-            self.held.clear();
-            // It has been there only for as long as this durable was missing: all of it is new.
-            self.streams.ensure_durable(&self.spec, Some(1)).await?;
-            return Ok(());
-        }
-        let start = self.progress.start_again();
-        self.streams.ensure_durable(&self.spec, Some(start)).await?;
-        tracing::error!(
-            target: "catga::nats", durable = %self.spec.name, start,
-            "the durable was deleted on the server; it was made anew behind what is done here"
-        );
-        Ok(())
-    }
-
     /// Gives back what waits here, and hands over what had arrived.
     async fn end(mut self, mut subscriber: Subscriber) {
         for ((due, sequence), held) in std::mem::take(&mut self.held) {
@@ -353,7 +322,7 @@ impl Puller {
             while let Some(message) = subscriber.next().await {
                 if message.status.is_none_or(|status| status == StatusCode::OK) {
                     let Some(made) = Made::of(&message) else { continue };
-                    let (times, _) = self.progress.take(made);
+                    let times = self.progress.take(made);
                     self.deliver(message, made, times).await;
                 }
             }

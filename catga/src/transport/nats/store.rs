@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, Outcome};
 const CONFIRMATION: Duration = Duration::from_secs(2);
 /// How long a message is offered: well within the window in which the server knows its id.
 const OFFERED_FOR: Duration = Duration::from_secs(30);
+/// How long a message is offered to a stream that has no room for it: its sender is to know.
+const FULL_FOR: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -78,7 +80,7 @@ impl Store {
     ///
     /// `Unknown` if an attempt may have been stored and its confirmation never came; `NotStarted` if all were refused.
     pub(super) async fn put(&self, parcel: &Parcel) -> Result<u64, Error> {
-        let until = Instant::now() + OFFERED_FOR;
+        let started = Instant::now();
         let mut headers = parcel.headers.clone();
         headers.insert("Nats-Msg-Id", parcel.id.as_str());
         headers.insert("Nats-Expected-Stream", &*self.stream);
@@ -127,7 +129,8 @@ impl Store {
                     error
                 }
             };
-            if Instant::now() + pause >= until || error.kind() == ErrorKind::ShuttingDown {
+            let limit = if error.kind() == ErrorKind::Overloaded { FULL_FOR } else { OFFERED_FOR };
+            if started.elapsed() + pause >= limit || error.kind() == ErrorKind::ShuttingDown {
                 let outcome = if doubt { Outcome::Unknown } else { error.outcome() };
                 return Err(error.with_outcome(outcome));
             }
