@@ -2,7 +2,7 @@
 
 use crate::{
     journals::repeats,
-    world::{World, server, turn, unsettled},
+    world::{World, flow, server, turn, unsettled},
 };
 
 const NODES: [&str; 2] = ["node1", "node2"];
@@ -34,8 +34,7 @@ async fn a_killed_consumer_handles_what_it_had_when_it_is_back(batch: usize) {
     let url = server.url();
     let mut killed = world.worker("node1", &url, "roles=all,group,seen sleep_ms=20").await;
     let _other = world.worker("node2", &url, "roles=all,group,seen").await;
-    let publish = format!("publish=0..960 batch={batch} pace_ms={} seen=0..500", batch / 2);
-    let _publisher = world.worker("publisher", &url, &publish).await;
+    let _publisher = world.worker("publisher", &url, &format!("{} seen=0..500", flow(batch))).await;
     world.reaches("node1", "ended all", 200).await;
     // Stopped first, so that what is in flight can be counted.
     killed.stop();

@@ -2,7 +2,7 @@
 
 use catga_tests::proxy::{Direction, Message, Proxy, Rule};
 
-use crate::world::{World, in_flight, server, turn};
+use crate::world::{World, flow, in_flight, server, turn};
 
 const NODES: [&str; 2] = ["node1", "node2"];
 
@@ -16,9 +16,8 @@ async fn a_node_whose_connection_is_cut_goes_on(batch: usize) {
         world.worker("node1", &proxy.url(), "roles=all,group").await,
         world.worker("node2", &server.url(), "roles=all,group").await,
     ];
-    let publish = format!("publish=0..1600 batch={batch} pace_ms={}", batch / 2);
-    let _publisher = world.worker("publisher", &proxy.url(), &publish).await;
-    for cut in 1..=3 {
+    let _publisher = world.worker("publisher", &proxy.url(), &flow(batch)).await;
+    for cut in 1..=2 {
         world.reaches("node1", "ended all", 200 * cut).await;
         proxy.cut().await;
     }
@@ -27,7 +26,7 @@ async fn a_node_whose_connection_is_cut_goes_on(batch: usize) {
         // Both live on and know what they have done.
         world.repeats_at_most(&[node], "all", 0);
     }
-    world.repeats_at_most(&NODES, "group", 3 * in_flight(batch));
+    world.repeats_at_most(&NODES, "group", 2 * in_flight(batch));
 }
 
 in_both_ways!(a_node_behind_a_half_open_connection_loses_nothing);
@@ -41,8 +40,7 @@ async fn a_node_behind_a_half_open_connection_loses_nothing(batch: usize) {
         world.worker("node1", &proxy.url(), "roles=all,group").await,
         world.worker("node2", &server.url(), "roles=all,group").await,
     ];
-    let publish = format!("publish=0..960 batch={batch} pace_ms={}", batch / 2);
-    let _publisher = world.worker("publisher", &server.url(), &publish).await;
+    let _publisher = world.worker("publisher", &server.url(), &flow(batch)).await;
     world.reaches("node1", "ended all", 200).await;
     proxy.freeze();
     // What the frozen one had comes to the other one when its lease has run out.
@@ -65,8 +63,7 @@ async fn a_node_that_stands_still_for_a_while_loses_nothing(batch: usize) {
     let url = server.url();
     let mut stopped = world.worker("node1", &url, "roles=all,group").await;
     let _other = world.worker("node2", &url, "roles=all,group").await;
-    let publish = format!("publish=0..960 batch={batch} pace_ms={}", batch / 2);
-    let _publisher = world.worker("publisher", &url, &publish).await;
+    let _publisher = world.worker("publisher", &url, &flow(batch)).await;
     world.reaches("node1", "ended all", 200).await;
     stopped.stop();
     world.reaches("publisher", "published", 1).await;

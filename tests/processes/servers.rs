@@ -2,7 +2,7 @@
 
 use xtask::nats::{Cluster, ServerOptions};
 
-use crate::world::{World, alone, events, in_flight, server, turn};
+use crate::world::{World, alone, events, flow, in_flight, server, turn};
 
 const NODES: [&str; 2] = ["node1", "node2"];
 
@@ -14,8 +14,7 @@ async fn a_server_that_is_killed_under_load_loses_nothing(batch: usize) {
     let url = server.url();
     let _nodes =
         [world.worker("node1", &url, "roles=all,group").await, world.worker("node2", &url, "roles=all,group").await];
-    let publish = format!("publish=0..1600 batch={batch} pace_ms={}", batch / 2);
-    let _publisher = world.worker("publisher", &url, &publish).await;
+    let _publisher = world.worker("publisher", &url, &flow(batch)).await;
     world.reaches("publisher", "stored", 200).await;
     server.kill();
     server.restart().unwrap();
@@ -46,8 +45,7 @@ async fn a_cluster_goes_on_without_the_leader_of_its_stream(batch: usize) {
         world.worker("node1", &urls[one], "roles=all,group").await,
         world.worker("node2", &urls[leader], "roles=all,group").await,
     ];
-    let publish = format!("publish=0..1600 batch={batch} pace_ms={}", batch);
-    let _publisher = world.worker("publisher", &urls[other], &publish).await;
+    let _publisher = world.worker("publisher", &urls[other], &flow(batch)).await;
     world.reaches("publisher", "stored", 200).await;
     cluster.servers[leader].kill();
     let stored = world.journals.stored("publisher").len();
@@ -70,8 +68,7 @@ async fn consumers_that_are_deleted_behind_our_back_are_made_anew(batch: usize) 
     let url = server.url();
     let _nodes =
         [world.worker("node1", &url, "roles=all,group").await, world.worker("node2", &url, "roles=all,group").await];
-    let publish = format!("publish=0..1600 batch={batch} pace_ms={}", batch / 2);
-    let _publisher = world.worker("publisher", &url, &publish).await;
+    let _publisher = world.worker("publisher", &url, &flow(batch)).await;
     world.reaches("publisher", "stored", 200).await;
     let stream = events(&server).await;
     for consumer in ["n~node1", "n~node2", "g~workers~catga-tests~Noted"] {

@@ -19,7 +19,7 @@ use xtask::{
 use crate::journals::{Journals, repeats};
 
 /// How long something may take that must come.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often is looked whether it came.
 const LOOK: Duration = Duration::from_millis(20);
 /// The most tests that go on at the same time: more take the processor from each other, and leases run out.
@@ -193,6 +193,12 @@ pub(crate) async fn unsettled(server: &Server) -> BTreeMap<String, usize> {
 /// The most events that a worker has taken and not settled: its own limit, and the deliveries that it has asked for.
 pub(crate) fn in_flight(batch: usize) -> usize {
     256 + 32 * batch
+}
+
+/// What a publisher is told whose events are to meet a fault: more of them than are in flight at one time.
+pub(crate) fn flow(batch: usize) -> String {
+    let (events, pace_ms) = if batch == 1 { (1_000, 1) } else { (4_000, batch / 2) };
+    format!("publish=0..{events} batch={batch} pace_ms={pace_ms}")
 }
 
 /// The stream of reliable events.

@@ -34,13 +34,13 @@ pub(crate) async fn run(mediator: Mediator, journal: Journal, rate: u32, request
 
 async fn send(mediator: Mediator, journal: Journal, number: u32) {
     let began = Instant::now();
-    let (kind, result): (_, Result<Answer, catga::Error>) = if number % KEYED == 0 {
-        let options = SendOptions { key: Some(format!("key-{number}")), ..SendOptions::default() };
-        ("keyed", mediator.send_with(Do { number }, options).await)
-    } else if number % 2 == 0 {
-        ("command", mediator.send(Do { number }).await)
-    } else {
-        ("query", mediator.send(Ask { number }).await)
+    let (kind, result): (_, Result<Answer, catga::Error>) = match number % KEYED {
+        0 => {
+            let options = SendOptions { key: Some(format!("key-{number}")), ..SendOptions::default() };
+            ("keyed", mediator.send_with(Do { number }, options).await)
+        }
+        2 | 4 | 6 | 8 => ("command", mediator.send(Do { number }).await),
+        _ => ("query", mediator.send(Ask { number }).await),
     };
     journal.line(match result {
         Ok(Answer { number: answered, node }) => format!("answered {number} {kind} {answered} {node}"),
