@@ -43,6 +43,7 @@ macro_rules! conformance_tests {
             what_is_stored_survives_a_restart_of_the_store
             the_store_ends_while_events_are_on_their_way
             connections_that_break_cost_nothing_that_was_stored
+            a_network_that_falls_silent_loses_nothing
             requests_are_answered_while_connections_break
             nothing_is_lost_in_a_storm
         }

@@ -66,6 +66,10 @@ impl Faults for InProcessSubject {
         panic!("nodes in one process have no connection, and say so")
     }
 
+    fn silence<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
+        panic!("nodes in one process have no connection, and say so")
+    }
+
     fn heal(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.0.heal())
     }

@@ -158,6 +158,7 @@ impl Bench {
         match fault {
             Fault::Cut => faults.cut(node).await,
             Fault::Disconnect => faults.disconnect(node).await,
+            Fault::Silence => faults.silence(node).await,
             Fault::Heal => faults.heal().await,
             Fault::Restart => faults.restart().await,
             Fault::LoseAcknowledgements(count) => faults.lose_acknowledgements(count).await,

@@ -219,12 +219,21 @@ impl Faults for NatsSubject {
         })
     }
 
+    fn silence<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(proxy) = self.network.of(node) {
+                proxy.freeze();
+            }
+        })
+    }
+
     fn heal(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.network.faults.lock().unwrap().clear();
             for proxy in self.network.proxies() {
                 proxy.clear();
                 proxy.admit();
+                proxy.thaw();
             }
         })
     }

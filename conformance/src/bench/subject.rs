@@ -40,6 +40,10 @@ pub trait Faults: Send + Sync {
     /// disconnected.
     fn disconnect<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()>;
 
+    /// Nothing gets through to this node or from it, and no connection ends; what was sent meanwhile arrives when it is
+    /// healed. Asked only of a transport that says it can be disconnected.
+    fn silence<'a>(&'a self, node: &'a str) -> BoxFuture<'a, ()>;
+
     /// Ends every fault.
     fn heal(&self) -> BoxFuture<'_, ()>;
 

@@ -1,6 +1,9 @@
 //! Nothing is lost, nothing is made up, and what comes twice has a reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use catga::{MessageId, Outcome, transport::Settlement};
 
@@ -122,7 +125,7 @@ struct Made<'a> {
     messages: usize,
     open: bool,
     given_back: bool,
-    last_sign: std::time::Duration,
+    last_sign: Duration,
 }
 
 /// Duplicates are at most the messages in flight at each fault plus those of expired leases.
@@ -134,7 +137,7 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
     let largest = largest.max().unwrap_or(1);
     let late = history.pace().late;
     // Faults whose moment is not exactly known: on which node, if not on all, and until when.
-    let mut striking: Vec<(Option<&str>, std::time::Duration)> = Vec::new();
+    let mut striking: Vec<(Option<&str>, Duration)> = Vec::new();
     let mut made: BTreeMap<(&str, u64), Made<'_>> = BTreeMap::new();
     let (mut duplicates, mut excused) = (0, 0);
     for (_, entry) in history.iter() {
@@ -146,6 +149,13 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
                 let open = struck.filter(|delivery| delivery.open || delivery.last_sign + late > entry.at);
                 excused += open.map(|delivery| delivery.messages).sum::<usize>();
                 striking.push((node, entry.at + late));
+            }
+            // Until it is heard again, and the last leases that it could not renew have ended, nobody knows what arrived.
+            What::Fault(Fault::Silence) => striking.push((None, Duration::MAX)),
+            What::Fault(Fault::Heal) => {
+                let wait = made.values().filter_map(|delivery| Some(history.node(delivery.node)?.1.ack_wait)).max();
+                let until = entry.at + 2 * wait.unwrap_or_default() + late;
+                striking.iter_mut().for_each(|(_, end)| *end = until.min(*end));
             }
             What::Fault(
                 Fault::LoseAcknowledgements(count) | Fault::LoseDeliveries(count) | Fault::DoubleDeliveries(count),

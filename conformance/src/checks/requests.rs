@@ -61,7 +61,9 @@ pub fn property_12(history: &History) -> Result<(), Violation> {
     let mut doubtful: BTreeSet<&str> = BTreeSet::new();
     for (_, entry) in history.iter() {
         match &entry.what {
-            What::Killed | What::Fault(Fault::Cut | Fault::Disconnect) => drop(doubtful.insert(&entry.node)),
+            What::Killed | What::Fault(Fault::Cut | Fault::Disconnect | Fault::Silence) => {
+                doubtful.insert(&entry.node);
+            }
             // For each it is as if the others were gone.
             What::Fault(Fault::Restart) => doubtful.extend(history.joined()),
             What::Fault(Fault::Heal) => doubtful.clear(),
@@ -108,7 +110,7 @@ pub fn property_13(history: &History) -> Result<(), Violation> {
             What::Joined { .. } => drop(truths.insert(node, Truth { online: true, since, grace: heartbeat })),
             What::Shutdown { .. } => drop(truths.insert(node, Truth { online: false, since, grace: heartbeat })),
             What::Killed => drop(truths.insert(node, Truth { online: false, since, grace: silence })),
-            What::Fault(Fault::Cut) => {
+            What::Fault(Fault::Cut | Fault::Silence) => {
                 cut.insert(node);
                 truths.insert(node, Truth { online: false, since, grace: silence });
             }

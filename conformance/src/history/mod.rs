@@ -90,6 +90,8 @@ pub enum Fault {
     Heal,
     /// The connections of a node end, and may be made again at once.
     Disconnect,
+    /// Nothing gets through to a node or from it, and no side is told; what was sent meanwhile arrives when it is healed.
+    Silence,
     /// Of the store, for which every node is cut off for a moment.
     Restart,
     LoseAcknowledgements(usize),

@@ -63,7 +63,7 @@ impl History {
     pub fn crashed(&self) -> bool {
         let gone = |what: &What| match what {
             What::Killed => true,
-            What::Fault(fault) => matches!(fault, Fault::Cut | Fault::Disconnect | Fault::Restart),
+            What::Fault(fault) => matches!(fault, Fault::Cut | Fault::Disconnect | Fault::Silence | Fault::Restart),
             _ => false,
         };
         self.0.iter().any(|entry| gone(&entry.what))

@@ -81,6 +81,29 @@ async fn requests_are_answered_while_connections_break(bench: &Bench) {
     bench.pass(Duration::from_secs(1)).await;
 }
 
+async fn a_network_that_falls_silent_loses_nothing(bench: &Bench) {
+    bench.start("node1", &[NOTE, SHARE]).await;
+    bench.start("node2", &[NOTE, SHARE]).await;
+    bench.start("node3", &[]).await;
+    if bench.journal.history().capabilities().can_be_disconnected {
+        let slow = Plan { before_ms: 300, after_ms: 300, ..Plan::default() };
+        bench.publish_all("node3", 0..20, &slow).await;
+        bench.pass(Duration::from_millis(150)).await;
+        bench.fault("node2", Fault::Silence).await;
+        bench.publish_all("node3", 20..40, &slow).await;
+        let unheard = async {
+            // Its publisher waits until it is heard.
+            bench.publish_all("node2", 40..60, &Plan::default()).await;
+        };
+        let heal = async {
+            bench.pass(bench.limits().ack_wait * 3).await;
+            bench.fault("", Fault::Heal).await;
+        };
+        tokio::join!(unheard, heal);
+    }
+    bench.settled().await;
+}
+
 fn effects_of(history: &History, numbers: std::ops::Range<Number>) -> usize {
     history.effects().filter(|(.., run)| numbers.contains(&run.number)).count()
 }
@@ -98,6 +121,9 @@ all_of! {
     };
     connections_that_break_cost_nothing_that_was_stored, [P1, P2, P3, P4a], |history| {
         !history.capabilities().can_be_disconnected || effects_of(history, 0..200) >= 600
+    };
+    a_network_that_falls_silent_loses_nothing, [P1, P2, P4a], |history| {
+        !history.capabilities().can_be_disconnected || effects_of(history, 0..60) >= 180
     };
     requests_are_answered_while_connections_break, [P11, P12], |history| {
         !history.capabilities().can_be_disconnected || answered(history) == 90

@@ -16,6 +16,8 @@ const STEPS: u32 = 30;
 
 async fn nothing_is_lost_in_a_storm(bench: &Bench) {
     let mut random = fastrand::Rng::with_seed(seed());
+    let can = bench.journal.history().capabilities();
+    let happens = if can.can_be_disconnected && can.survives_the_process { 15 } else { 13 };
     let mut away: Vec<&str> = Vec::new();
     let mut cut = false;
     let mut number: Number = 0;
@@ -27,7 +29,7 @@ async fn nothing_is_lost_in_a_storm(bench: &Bench) {
     for _ in 0..STEPS {
         let node = NODES[random.usize(0..3)];
         let there = !away.contains(&node);
-        match random.u8(0..12) {
+        match random.u8(0..happens) {
             0..=4 => {
                 let count = random.u64(1..50);
                 let plan = Plan {
@@ -59,6 +61,9 @@ async fn nothing_is_lost_in_a_storm(bench: &Bench) {
                 bench.fault("", Fault::Heal).await;
                 cut = false;
             }
+            12 => bench.fault("", Fault::LoseConfirmations(random.usize(1..4))).await,
+            13 if there => bench.fault(node, Fault::Disconnect).await,
+            14 => bench.fault("", Fault::Restart).await,
             _ => {
                 if let Some(node) = away.pop() {
                     bench.start(node, ROLES).await;
