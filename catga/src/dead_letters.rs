@@ -81,6 +81,30 @@ impl DeadLetters {
     }
 }
 
+#[cfg(feature = "nats")]
+impl crate::transport::Nats {
+    /// The dead letters of an application, for a tool that is no node of it.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), catga::Error> {
+    /// let nats = catga::transport::Nats::connect("nats://localhost:4222").await?;
+    /// for letter in nats.dead_letters("catga").await?.list(None, 100).await? {
+    ///     println!("{} {}", letter.id, letter.failure);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if no node of this application has ever joined on this server; as
+    /// [`connect`](crate::transport::Nats::connect) if it is not reached.
+    pub async fn dead_letters(&self, app: &str) -> Result<DeadLetters, Error> {
+        Ok(DeadLetters::new(self.operator(app).await?))
+    }
+}
+
 fn not_found(id: MessageId) -> Error {
     Error::not_started(ErrorKind::NotFound, format!("there is no dead letter {id}"))
 }

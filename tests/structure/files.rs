@@ -3,7 +3,7 @@
 use super::source::{read, root, rust_files};
 
 /// Where the code of the repository is.
-const FOLDERS: [&str; 7] = ["catga", "catga-macros", "conformance", "examples", "tests", "benches", "xtask"];
+pub const FOLDERS: [&str; 8] = ["catga", "catga-macros", "cli", "conformance", "examples", "tests", "benches", "xtask"];
 /// Compiled by the tests of the macros as they stand: what is in them is one mistake each.
 const FIXTURES: [&str; 2] = ["catga-macros/tests/ui/", "catga-macros/tests/expand/"];
 /// The most lines of a file.

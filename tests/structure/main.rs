@@ -4,5 +4,6 @@
 mod files;
 mod floors;
 mod foreign;
+mod guarantees;
 mod readme;
 mod source;

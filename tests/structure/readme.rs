@@ -34,6 +34,7 @@ fn packages() -> Vec<String> {
     let members = [
         "catga",
         "catga-macros",
+        "cli",
         "conformance",
         "examples/hello",
         "examples/order-service",
@@ -60,7 +61,9 @@ fn every_command_of_the_readme_names_something_that_exists() {
         let command = command.strip_prefix("$(").map_or(command, |inner| inner.split(')').next().unwrap_or(inner));
         let words: Vec<_> = command.split_whitespace().collect();
         let exists = match words[..] {
-            ["cargo", "xtask", task, ..] => tasks.contains(&format!("[\"{task}\"] =>")),
+            ["cargo", "xtask", task, ..] => {
+                tasks.contains(&format!("[\"{task}\"] =>")) || tasks.contains(&format!("[\"{task}\", ..]"))
+            }
             ["cargo", "run" | "bench", "-p", package, ..] => packages.iter().any(|name| name == package),
             ["docker", "compose", ..] => root().join("docker-compose.yml").is_file(),
             ["bash", script] => root().join(script).is_file(),
@@ -76,12 +79,14 @@ fn every_command_of_the_readme_names_something_that_exists() {
 }
 
 #[test]
-fn every_link_of_the_readme_leads_to_a_file() {
-    for (document, text) in ["README.md", "ARCHITECTURE.md"].map(|document| (document, read(document))) {
+fn every_link_of_a_document_leads_to_a_file() {
+    let documents = ["README.md", "ARCHITECTURE.md", "docs/operations.md", "docs/guarantees.md", "docs/wire.md"];
+    for (document, text) in documents.map(|document| (document, read(document))) {
+        let folder = root().join(document).with_file_name("");
         for (position, _) in text.match_indices("](") {
             let target = text[position + 2..].split([')', '#']).next().unwrap_or_default();
             let elsewhere = target.is_empty() || target.starts_with("http");
-            assert!(elsewhere || root().join(target).exists(), "{document} links to `{target}`, which does not exist");
+            assert!(elsewhere || folder.join(target).exists(), "{document} links to `{target}`, which does not exist");
         }
     }
 }
@@ -92,7 +97,8 @@ fn every_path_in_the_architecture_exists() {
     let mut paths = 0;
     // What stands between backticks and starts as a path of the repository; every second piece is inside.
     for piece in text.split('`').skip(1).step_by(2) {
-        let folders = ["tests/", "catga/", "catga-macros/", "examples/", "xtask/", "benches/"];
+        let folders =
+            ["docs/", "tests/", "catga/", "catga-macros/", "cli/", "conformance/", "examples/", "xtask/", "benches/"];
         if folders.iter().any(|folder| piece.starts_with(folder)) {
             assert!(root().join(piece).exists(), "ARCHITECTURE.md names `{piece}`, which does not exist");
             paths += 1;

@@ -1,4 +1,4 @@
-//! The tasks of the repository: `cargo xtask test`, `ci`, `demo` and `nats-server`.
+//! The tasks of the repository: `cargo xtask test`, `ci`, `demo`, `nats-server`, and those of operators.
 #![expect(clippy::print_stdout, reason = "it is read by the person who typed the command")]
 
 mod ci;
@@ -12,7 +12,10 @@ mod processes;
 mod readme;
 mod service;
 
-use std::process::ExitCode;
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
 use xtask::{nats, shell};
 
@@ -25,6 +28,9 @@ The tasks of this repository.
   cargo xtask demo --nats   the same and more with a NATS server and three processes: they are killed and paused, too
 
   cargo xtask nats-server [VERSION]   the path of a nats-server; installs one if there is none
+
+  cargo xtask dead ..   dead letters on a NATS server: list, show, replay, delete; `cargo xtask dead` says more
+  cargo xtask tap ..    what travels on a NATS server
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +43,7 @@ fn main() -> ExitCode {
         ["demo", "--nats"] => demo::nats::run(),
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
+        ["dead", ..] | ["tap", ..] => return operate(&words),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -53,6 +60,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The tool of operators, from where the person is: arguments and variables may hold paths.
+fn operate(words: &[&str]) -> ExitCode {
+    let manifest = shell::root().join("Cargo.toml");
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    cargo.args(["run", "--quiet", "--package", "catga-cli", "--manifest-path"]).arg(manifest).arg("--").args(words);
+    // It takes the place of this process, and signals reach it.
+    let error = cargo.exec();
+    eprintln!("xtask: cargo cannot be run: {error}");
+    ExitCode::FAILURE
 }
 
 fn nats_server(version: Option<&str>) -> shell::Result {

@@ -182,10 +182,12 @@ fn listener(state: &Arc<State>, name: &str) -> impl Fn(Event) + Send + Sync + 's
             state.epoch.send_modify(|epoch| *epoch += 1);
             tracing::info!(target: "catga::nats", connection = %name, "connected");
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             state.connected.store(false, Ordering::Release);
             tracing::warn!(target: "catga::nats", connection = %name, "the connection is lost");
         }
+        // This side gave it up.
+        Event::Closed => state.connected.store(false, Ordering::Release),
         Event::ServerError(ServerError::Other(text)) => {
             tracing::error!(target: "catga::nats", connection = %name, "the server refuses: {text}");
             if let Some(refused) = Refused::read(&text) {

@@ -73,6 +73,11 @@ impl Names {
         self.subject(sort, ">")
     }
 
+    /// Whatever travels under the application's name.
+    pub(super) fn everything(&self) -> Subject {
+        format!("{}.>", self.app).into()
+    }
+
     /// What the client's own inboxes begin with.
     pub(super) fn inbox(&self) -> String {
         format!("{}.inbox", self.app)

@@ -4,11 +4,14 @@
 //! an error is nobody's business by default, and is shown on demand only. Text from the wire never reaches a terminal as it
 //! is: what could move its cursor is escaped.
 
+mod live;
+
 use std::fmt;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
+pub use self::live::{Listening, Passed};
 use crate::{
     error::Error,
     frame::{self, dead::decode_dead, decode_replies},
