@@ -31,8 +31,16 @@ fn commands() -> Vec<String> {
 
 /// The names of the packages of this repository.
 fn packages() -> Vec<String> {
-    let members =
-        ["catga", "catga-macros", "conformance", "examples/hello", "examples/order-service", "tests", "benches", "xtask"];
+    let members = [
+        "catga",
+        "catga-macros",
+        "conformance",
+        "examples/hello",
+        "examples/order-service",
+        "tests",
+        "benches",
+        "xtask",
+    ];
     let name = |folder: &&str| {
         let manifest = read(&format!("{folder}/Cargo.toml"));
         let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
