@@ -16,10 +16,16 @@ pub(crate) const MAX_HEADERS: usize = 64;
 /// The most bytes that a message's headers take, names and values together.
 pub(crate) const MAX_HEADER_BYTES: usize = 8 * 1024;
 
+/// The headers by which a trace goes on.
+pub(crate) const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
 /// What a sender adds to a message, such as a tenant: names and values of text.
 ///
 /// Names are letters, digits, `-`, `_` and `.`; case matters. Values are text without control characters. At most
 /// 64 headers and 8 KiB, names and values together.
+///
+/// `traceparent` and `tracestate` go on by themselves: what a handler sends, publishes or emits has those of the message
+/// that it handles, unless it is given others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers(Vec<(String, String)>);
 
@@ -57,6 +63,20 @@ impl Headers {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Takes the trace of the message whose handler sends this one, unless it has its own: `traceparent` and `tracestate`, by
+    /// [W3C Trace Context](https://www.w3.org/TR/trace-context/).
+    pub(crate) fn follow(&mut self, parent: &Self) {
+        if self.get(TRACE[0]).is_some() {
+            return;
+        }
+        for name in TRACE {
+            if let Some(value) = parent.get(name) {
+                // What cannot travel with so many others is left out: the message is as good without it.
+                drop(self.insert(name, value));
+            }
+        }
     }
 
     /// Checks what is to travel, and what has.

@@ -91,6 +91,7 @@ impl Mediator {
         if let Some(parent) = parent {
             envelope.correlation = parent.correlation();
             envelope.causation = Some(parent.id());
+            envelope.headers.follow(parent.headers());
         }
         Ok(envelope)
     }

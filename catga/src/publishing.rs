@@ -231,6 +231,7 @@ impl<E: Event> Emission for Emitted<E> {
             envelope.id = id;
             envelope.correlation = context.correlation();
             envelope.causation = Some(context.id());
+            envelope.headers.follow(context.headers());
             envelope.repeat = context.attempt() > 1 || context.metadata().repeat;
             if E::QOS == Qos::AtLeastOnce {
                 let timeout = mediator.node.limits.send_deadline;

@@ -242,6 +242,7 @@ impl<R: Request> Local<R> {
             let mut fresh = Metadata { headers: options.headers, ..Metadata::fresh() };
             if let Some(parent) = parent {
                 (fresh.correlation, fresh.causation) = (parent.correlation(), Some(parent.id()));
+                fresh.headers.follow(parent.headers());
             }
             // The cell is empty: setting it cannot fail.
             drop(metadata.set(fresh));

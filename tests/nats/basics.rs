@@ -3,8 +3,9 @@
 use catga::{Command, Context, Event, Failure, State, handler};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
+use xtask::nats::Server;
 
-use crate::support::{node, reaches, server};
+use crate::support::{lines, node, reaches};
 
 #[derive(Event, Clone, Serialize, Deserialize)]
 struct Seen {
@@ -60,9 +61,8 @@ async fn place(command: Place, ctx: Context) -> String {
     format!("{} placed {}", ctx.node(), command.order)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_whole_application_works() {
-    let (server, log) = (server(), Log::default());
+pub async fn a_whole_application_works(server: Server) {
+    let log = Log::default();
     let mut nodes = Vec::new();
     for id in ["node1", "node2", "node3"] {
         let builder = node(&server, id, &log).await;
@@ -85,11 +85,76 @@ async fn a_whole_application_works() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_run_is_repeated_and_then_a_dead_letter() {
-    let (server, log) = (server(), Log::default());
+pub async fn a_failed_run_is_repeated_and_then_a_dead_letter(server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.handler(fail_first).build().await.unwrap();
     mediator.publish(Flaky { fails: 2 }).await.unwrap();
     reaches(|| log.len(), 3).await;
     mediator.shutdown().await.unwrap();
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Paid {
+    order: u32,
+}
+
+#[handler(attempts = 2)]
+async fn book(event: Paid, State(log): State<Log>, ctx: Context) -> Result<(), Failure> {
+    let open = log.count("the books are open") > 0;
+    log.add(format!("{} books {} run {}", ctx.node(), event.order, ctx.attempt()));
+    if open { Ok(()) } else { Err(Failure::new("closed", "the books are closed")) }
+}
+
+pub async fn a_dead_letter_is_listed_replayed_and_gone(server: Server) {
+    let log = Log::default();
+    let mediator = node(&server, "node1", &log).await.handler(book).build().await.unwrap();
+    for order in 0..3 {
+        mediator.publish(Paid { order }).await.unwrap();
+    }
+    let letters = mediator.dead_letters();
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        all = letters.list(None, 10).await.unwrap();
+        if all.len() == 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert!(all.iter().all(|letter| letter.attempts == 2 && letter.failure.code() == "closed"), "{all:?}");
+    log.add("the books are open");
+    // Each is deleted before the list goes on behind it.
+    let mut after = None;
+    while let Some(letter) = letters.list(after, 1).await.unwrap().pop() {
+        letters.replay(letter.id).await.unwrap();
+        after = Some(letter.id);
+    }
+    reaches(|| lines(&log, "node1 books"), 9).await;
+    assert!(letters.list(None, 10).await.unwrap().is_empty());
+    assert!(letters.get(all[0].id).await.is_err());
+    mediator.shutdown().await.unwrap();
+}
+
+pub async fn a_node_that_comes_back_gets_what_it_missed(server: Server) {
+    let log = Log::default();
+    let first = node(&server, "node1", &log).await.handler(note_shipped).handler(note_seen).build().await.unwrap();
+    let second = node(&server, "node2", &log).await.handler(note_shipped).handler(note_seen).build().await.unwrap();
+    second.shutdown().await.unwrap();
+    for order in 0..50 {
+        first.publish(Shipped { order }).await.unwrap();
+        first.publish(Seen { order }).await.unwrap();
+    }
+    reaches(|| lines(&log, "node1 ships"), 50).await;
+    let second = node(&server, "node2", &log).await.handler(note_shipped).handler(note_seen).build().await.unwrap();
+    reaches(|| lines(&log, "node2 ships"), 50).await;
+    assert_eq!(lines(&log, "node2 saw"), 0, "what is sent at most once is gone");
+    // What leaves for good is not waited for.
+    second.leave_for_good().await.unwrap();
+    first.publish(Shipped { order: 50 }).await.unwrap();
+    reaches(|| lines(&log, "node1 ships"), 51).await;
+    let second = node(&server, "node2", &log).await.handler(note_shipped).build().await.unwrap();
+    reaches(|| lines(&log, "node2 ships"), 50).await;
+    first.shutdown().await.unwrap();
+    second.shutdown().await.unwrap();
 }

@@ -73,9 +73,8 @@ async fn a_header_that_kills_the_client_ends_as_a_dead_letter() {
     survives_headers(b"NATS/1.0\r\nX-Bad: a\rb\r\n\r\n").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_is_deleted_is_made_anew_behind_what_is_done() {
-    let (server, log) = (server(), Log::default());
+pub async fn a_consumer_that_is_deleted_is_made_anew_behind_what_is_done(server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.handler(note).build().await.unwrap();
     for number in 0..20 {
         mediator.publish(Noted { number }).await.unwrap();
@@ -91,9 +90,8 @@ async fn a_consumer_that_is_deleted_is_made_anew_behind_what_is_done() {
     mediator.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_deleted_is_made_anew() {
-    let (server, log) = (server(), Log::default());
+pub async fn a_stream_that_is_deleted_is_made_anew(server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.handler(note).build().await.unwrap();
     for number in 0..20 {
         mediator.publish(Noted { number }).await.unwrap();
@@ -110,9 +108,8 @@ async fn a_stream_that_is_deleted_is_made_anew() {
     mediator.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_loses_nothing_that_was_stored() {
-    let (mut server, log) = (server(), Log::default());
+pub async fn a_server_that_is_killed_loses_nothing_that_was_stored(mut server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.handler(note).build().await.unwrap();
     let other = node(&server, "node2", &log).await.handler(note).build().await.unwrap();
     let (sender, mut stored) = tokio::sync::mpsc::channel(10_000);

@@ -8,6 +8,7 @@ use catga_tests::Log;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use xtask::nats::Server;
 
 use crate::support::{bare, lines, node, reaches, server};
 
@@ -55,9 +56,8 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn events_of_other_programs_are_handled_in_every_form() {
-    let (server, log) = (server(), Log::default());
+pub async fn events_of_other_programs_are_handled_in_every_form(server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.handler(hear).handler(keep).build().await.unwrap();
     let client = bare(&server).await;
     let id = "0b0e8a0e-6f0a-4a53-9a4c-2f1a64f0a001";
@@ -104,9 +104,8 @@ async fn events_of_other_programs_are_handled_in_every_form() {
     mediator.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lone_event_is_a_cloud_event_that_every_program_reads() {
-    let (server, log) = (server(), Log::default());
+pub async fn a_lone_event_is_a_cloud_event_that_every_program_reads(server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.build().await.unwrap();
     let client = bare(&server).await;
     let mut subscriber = client.subscribe("catga.event.>").await.unwrap();
@@ -129,9 +128,8 @@ async fn a_lone_event_is_a_cloud_event_that_every_program_reads() {
     mediator.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn other_programs_ask_and_are_answered() {
-    let (server, log) = (server(), Log::default());
+pub async fn other_programs_ask_and_are_answered(server: Server) {
+    let log = Log::default();
     let first = node(&server, "node1", &log).await.handler(double).build().await.unwrap();
     let second = node(&server, "node2", &log).await.handler(double).build().await.unwrap();
     let client = bare(&server).await;
@@ -152,9 +150,8 @@ async fn other_programs_ask_and_are_answered() {
     assert_eq!(nobody.kind(), async_nats::RequestErrorKind::NoResponders);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_never_becomes_a_command_to_the_server() {
-    let (server, log) = (server(), Log::default());
+pub async fn an_answer_never_becomes_a_command_to_the_server(server: Server) {
+    let log = Log::default();
     let mediator = node(&server, "node1", &log).await.handler(double).handler(keep).build().await.unwrap();
     let client = bare(&server).await;
     for reply in ["$JS.API.STREAM.DELETE.catga-events", "catga.node.node1.request", "_INBOX.>"] {

@@ -8,3 +8,4 @@ mod permissions;
 mod readiness;
 mod security;
 mod support;
+mod versions;

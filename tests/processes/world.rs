@@ -121,13 +121,18 @@ impl World {
         );
     }
 
-    /// Waits until all is published, and what is stored is handled: on each of these nodes, and by their group.
+    /// Waits until all is published, and what is stored is handled: on each of these nodes, and by their group. None of
+    /// it is a dead letter, and none is missed.
     pub(crate) async fn nothing_is_lost(&self, publisher: &str, nodes: &[&str]) {
         self.reaches(publisher, "published", 1).await;
         for node in nodes {
             self.handled(publisher, &[node], "all").await;
         }
         self.handled(publisher, nodes, "group").await;
+        for word in ["buried", "missed"] {
+            let lines: Vec<_> = nodes.iter().flat_map(|node| self.journals.behind(node, word)).collect();
+            assert!(lines.is_empty(), "{word} {lines:?}; see {}", self.journals.0.display());
+        }
     }
 
     /// Waits until what is stored by now is handled by this handler, on any of these nodes.

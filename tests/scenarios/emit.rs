@@ -257,6 +257,60 @@ async fn what_a_handler_publishes_and_sends_at_once_is_of_its_conversation() {
     assert_eq!(log.count(&format!("paid {chain} acme")), 1, "{lines:?}");
 }
 
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Trace {}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Traced {
+    how: String,
+}
+
+#[handler]
+async fn trace(_: Trace, ctx: Context) -> Result<(), Failure> {
+    ctx.emit(Traced { how: "emitted".into() });
+    ctx.publish(Traced { how: "published".into() }).await?;
+    let mut headers = catga::Headers::new();
+    headers.insert("traceparent", "00-own").unwrap();
+    ctx.publish_with(Traced { how: "own".into() }, PublishOptions { headers, ..Default::default() }).await?;
+    ctx.send(TraceOn {}).await?;
+    Ok(())
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct TraceOn {}
+
+#[handler]
+async fn trace_on(_: TraceOn, ctx: Context) {
+    ctx.emit(Traced { how: "sent on".into() });
+}
+
+#[handler(attempts = 2, backoff = "1s")]
+async fn note_trace(event: Traced, ctx: Context, State(log): State<Log>) -> Result<(), Failure> {
+    let header = |name| ctx.headers().get(name).unwrap_or_default();
+    log.add(format!("{} {} {} {}", event.how, ctx.attempt(), header("traceparent"), header("tracestate")));
+    if ctx.attempt() == 1 { Err(Failure::new("no", "again")) } else { Ok(()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_goes_on_through_everything_that_a_message_causes() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("node1").discover(false).state(log.clone());
+    let node = node.handler(trace).handler(trace_on).handler(note_trace).build().await.unwrap();
+    let mut headers = catga::Headers::new();
+    headers.insert("traceparent", "00-parent").unwrap();
+    headers.insert("tracestate", "vendor=1").unwrap();
+    headers.insert("tenant", "acme").unwrap();
+    node.send_with(Trace {}, SendOptions { headers, ..Default::default() }).await.unwrap();
+    harness.settled().await.unwrap();
+    for attempt in [1, 2] {
+        for how in ["emitted", "published", "sent on"] {
+            assert_eq!(log.count(&format!("{how} {attempt} 00-parent vendor=1")), 1, "{:?}", log.lines());
+        }
+        assert_eq!(log.count(&format!("own {attempt} 00-own ")), 1, "{:?}", log.lines());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_emits_without_end_fails_and_keeps_no_more_than_the_limit() {
     let (harness, log) = (Harness::new(), Log::default());

@@ -11,11 +11,11 @@ mod publish;
 
 use std::time::Duration;
 
-use catga::{Limits, Mediator, transport::Nats};
+use catga::{Counts, Limits, Mediator, transport::Nats};
 
 use self::{handlers::Manner, journal::Journal, options::Options};
 
-/// How often is looked whether something was lost.
+/// How often is looked at what the node counts.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[tokio::main]
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = Mediator::builder()
         .node(&options.node)
         .transport(Nats::connect(&options.url).await?)
-        .limits(limits(&options))
+        .limits(limits())
         .discover(false)
         .state(Manner { journal: journal.clone(), sleep: options.sleep, dies_at: options.dies_at });
     for role in &options.roles {
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Times that a test need not wait for long.
-fn limits(options: &Options) -> Limits {
+fn limits() -> Limits {
     Limits {
         ack_wait: Duration::from_secs(1),
         backoff: Duration::from_millis(50),
@@ -65,20 +65,22 @@ fn limits(options: &Options) -> Limits {
         silence: Duration::from_secs(1),
         crash_limit: 4,
         in_flight: 256,
-        send_deadline: options.deadline,
         ..Limits::default()
     }
 }
 
-/// Says what the node misses.
+/// Says what the node misses, and what it gives up.
 async fn watch(mediator: Mediator, journal: Journal) {
-    let mut missed = 0;
+    let mut before = Counts::default();
     loop {
-        let lagged = mediator.counts().lagged;
-        if lagged > missed {
-            journal.line(format!("lagged {}", lagged - missed));
-            missed = lagged;
+        let now = mediator.counts();
+        if now.lagged > before.lagged {
+            journal.line(format!("missed {}", now.lagged - before.lagged));
         }
+        if now.dead_letters > before.dead_letters {
+            journal.line(format!("buried {}", now.dead_letters - before.dead_letters));
+        }
+        before = now;
         tokio::time::sleep(LOOK).await;
     }
 }

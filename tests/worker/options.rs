@@ -24,8 +24,6 @@ pub(crate) struct Options {
     /// How many requests it sends in a second, and how many in all.
     pub(crate) rate: u32,
     pub(crate) requests: u32,
-    /// How long it waits for a reply, or for the store.
-    pub(crate) deadline: Duration,
 }
 
 impl Options {
@@ -43,7 +41,6 @@ impl Options {
             seen: None,
             rate: 0,
             requests: 0,
-            deadline: Duration::from_secs(5),
         };
         for word in words {
             let (name, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is not `name=value`"))?;
@@ -60,7 +57,6 @@ impl Options {
                 "seen" => options.seen = Some(range(value)?),
                 "rate" => options.rate = value.parse()?,
                 "requests" => options.requests = value.parse()?,
-                "deadline_ms" => options.deadline = Duration::from_millis(value.parse()?),
                 _ => return Err(format!("there is no `{name}`").into()),
             }
         }

@@ -8,6 +8,15 @@ pub(crate) mod in_process;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
 /// The binary form in which messages travel between nodes, for whoever writes a transport.
 ///
 /// Several messages, or replies, make one frame, which is a delivery of its own. A frame is read whole or not at all:
@@ -18,15 +27,6 @@ pub mod frame {
         encode_replies,
     };
 }
-
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    envelope::{Envelope, Headers},
+    envelope::{Envelope, Headers, TRACE},
     error::{Error, ErrorKind},
     id::{MessageId, now_millis},
     message::Kind,
@@ -24,8 +24,6 @@ const JSON: &str = "application/json";
 const NANOS: i128 = 1_000_000;
 /// The source of a message that names none.
 const FOREIGN: &str = "foreign";
-/// The headers that CloudEvents has attributes for, in its extension for distributed tracing.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// A CloudEvent: its attributes and its data. What is not listed here is passed over.
 #[derive(Debug, Default, Serialize, Deserialize)]
