@@ -173,6 +173,11 @@ impl Progress {
         made.times + u32::from(made.sequence <= self.again)
     }
 
+    /// Whether something stands in the stream between this delivery and the one before it.
+    pub(super) fn leaves_a_gap(&self, made: Made) -> bool {
+        made.times == 1 && made.sequence > self.highest + 1
+    }
+
     /// From this time on the durable may not have received at once what was stored.
     pub(super) fn fall_behind(&mut self, server_ms: i64) {
         self.behind_since.get_or_insert(server_ms);
