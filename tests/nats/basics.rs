@@ -1,6 +1,6 @@
 //! What every application does: events to all nodes, reliable events, requests.
 
-use catga::{Command, Context, Event, Failure, State, handler};
+use catga::{Command, Context, ErrorKind, Event, Failure, Outcome, State, handler};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 use xtask::nats::Server;
@@ -157,4 +157,23 @@ pub async fn a_node_that_comes_back_gets_what_it_missed(server: Server) {
     reaches(|| lines(&log, "node2 ships"), 50).await;
     first.shutdown().await.unwrap();
     second.shutdown().await.unwrap();
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Report {
+    text: String,
+}
+
+/// What the server cannot carry is refused before it is sent, with both numbers; what is just below it travels.
+pub async fn what_is_larger_than_the_server_carries_is_refused(server: Server) {
+    let log = Log::default();
+    let mediator = node(&server, "node1", &log).await.build().await.unwrap();
+    let error = mediator.publish(Report { text: "x".repeat(2 << 20) }).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::TooLarge, Outcome::NotStarted));
+    let text = error.to_string();
+    assert!(text.contains("2097163") && text.contains("1015808"), "{text}");
+    mediator.publish(Report { text: "x".repeat(1_015_808 - 11) }).await.unwrap();
+    mediator.publish_all((0..8).map(|_| Report { text: "x".repeat(600_000) })).await.unwrap();
+    mediator.shutdown().await.unwrap();
 }

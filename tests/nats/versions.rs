@@ -35,6 +35,7 @@ on_every_version! {
     basics::a_failed_run_is_repeated_and_then_a_dead_letter,
     basics::a_dead_letter_is_listed_replayed_and_gone,
     basics::a_node_that_comes_back_gets_what_it_missed,
+    basics::what_is_larger_than_the_server_carries_is_refused,
     faults::a_consumer_that_is_deleted_is_made_anew_behind_what_is_done,
     faults::a_stream_that_is_deleted_is_made_anew,
     faults::a_server_that_is_killed_loses_nothing_that_was_stored,
