@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catga::{
-    Command, Failure, handler,
+    Command, Event, Failure, handler,
     testing::{Fault, Harness, Traffic},
 };
 use serde::{Deserialize, Serialize};
@@ -36,4 +36,26 @@ async fn a_reply_that_is_an_error_arrives_twice_like_any_other() {
     caller.send(Decline {}).await.unwrap_err();
     harness.settled().await.unwrap();
     assert_eq!(caller.counts().late_replies, 1);
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Noted {}
+
+#[handler]
+async fn take_note(_: Noted) {}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_cut_off_gets_nothing_whatever_else_would_strike() {
+    let harness = Harness::new();
+    let cut = harness.node("node1").discover(false).handler(take_note).build().await.unwrap();
+    let sender = harness.node("sender").discover(false).build().await.unwrap();
+    harness.inject(Fault::duplicate(Traffic::Delivery).times(1)).await;
+    harness.inject(Fault::cut(cut.node())).await;
+    sender.publish(Noted {}).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(harness.record().handled::<Noted>().count(), 0);
+    harness.heal().await;
+    harness.settled().await.unwrap();
+    assert_eq!(harness.record().handled::<Noted>().count(), 1);
 }

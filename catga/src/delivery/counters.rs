@@ -44,7 +44,8 @@ pub struct Counts {
     pub failed: u64,
     /// Dead letters that this node stored.
     pub dead_letters: u64,
-    /// Reliable events that were gone before this node took them.
+    /// Reliable events that were gone before this node took them. Over NATS deliveries are counted, each of up to 32 events,
+    /// and those that may not have been for this node, too: the server does not know any more.
     pub lagged: u64,
     /// Deliveries that were recognised as repeats and not handled again.
     pub duplicates: u64,

@@ -333,9 +333,10 @@ pub trait Consumer: Send + 'static {
 pub enum Consumed {
     /// Messages that share one delivery.
     Delivery(Delivery),
-    /// The durable fell behind what the store keeps: so many messages are gone for it.
+    /// The durable fell behind what the store keeps, and something is gone for it.
     Lagged {
-        /// How many.
+        /// How many messages. A store that no longer knows whom they were for, or how many shared a delivery, says how many
+        /// deliveries it may have been at most.
         missed: u64,
     },
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    history::{Entry, HandlerSpec, History, Letter, Number, Violation, What, violated},
+    history::{Entry, Fault, HandlerSpec, History, Letter, Number, Violation, What, violated},
     messages::text_of,
 };
 
@@ -26,6 +26,7 @@ pub fn property_6(history: &History) -> Result<(), Violation> {
     if history.crashed() {
         return Ok(());
     }
+    let unsigned = history.0.iter().any(|entry| matches!(entry.what, What::Fault(Fault::LoseAcknowledgements(_))));
     let asked = history.asked();
     let mut last: BTreeMap<Key<'_>, (u32, bool)> = BTreeMap::new();
     for (_, entry) in history.iter() {
@@ -33,14 +34,19 @@ pub fn property_6(history: &History) -> Result<(), Violation> {
             What::Started(run) if !asked.contains_key(&run.number) => {
                 let Some(handler) = history.handler(&run.handler) else { continue };
                 let (before, _) = last.get(&key(handler, run.number, &entry.node)).copied().unwrap_or_default();
-                if run.attempt != before + 1 || run.attempt > handler.attempts {
+                // A run whose sign was lost is repeated by who cannot know of it: another member, or the node's next life.
+                let is_new =
+                    handler.group.is_some() || history.joined().filter(|node| *node == &*entry.node).count() > 1;
+                let again = unsigned && is_new && run.attempt <= before;
+                if (run.attempt != before + 1 && !again) || run.attempt > handler.attempts {
                     violated!("`{}` ran attempt {} of {} after {before}", run.handler, run.attempt, run.number);
                 }
-                last.insert(key(handler, run.number, &entry.node), (run.attempt, false));
+                last.insert(key(handler, run.number, &entry.node), (run.attempt.max(before), false));
             }
             What::Failed { run, permanent } => {
                 let Some(handler) = history.handler(&run.handler) else { continue };
-                last.insert(key(handler, run.number, &entry.node), (run.attempt, *permanent));
+                let (ran, _) = last.get(&key(handler, run.number, &entry.node)).copied().unwrap_or_default();
+                last.insert(key(handler, run.number, &entry.node), (run.attempt.max(ran), *permanent));
             }
             What::Replayed { letter } => {
                 let dead = history.letters().find(|(.., dead)| dead.id == *letter);

@@ -68,8 +68,11 @@ impl Faults {
         if self.none() {
             return Fate::Pass;
         }
-        let found = self.rules.iter_mut().find(|rule| rule.fits(traffic, name, from, to));
-        let Some(rule) = found else { return Fate::Pass };
+        let fits = |rule: &Rule| rule.fits(traffic, name, from, to);
+        // Nothing gets past a cut, whatever else would strike.
+        let cut = self.rules.iter().position(|rule| rule.node.is_some() && fits(rule));
+        let found = cut.or_else(|| self.rules.iter().position(fits));
+        let Some(rule) = found.and_then(|index| self.rules.get_mut(index)) else { return Fate::Pass };
         rule.times = rule.times.saturating_sub(1);
         let fate = match rule.action {
             Action::Drop => Fate::Lose,

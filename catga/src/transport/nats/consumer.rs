@@ -3,7 +3,12 @@
 //! The pulling follows the simplified consumers of the [client design](https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-37.md),
 //! with one change: what was asked for and what came is counted here, so that any doubt is ended by asking anew.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
@@ -122,8 +127,10 @@ pub(super) struct Progress {
     highest: u64,
     /// What comes up to here came before: the durable was made anew.
     again: u64,
-    /// Up to here it is known what came, and so many have come since.
-    known: (u64, u64),
+    /// Up to here it is known what came.
+    known: u64,
+    /// What did not come between what came since then, while the durable was behind.
+    gaps: VecDeque<Range<u64>>,
     /// Since when, on the server's clock, something may have fallen off the stream before it came.
     behind_since: Option<i64>,
     /// Whether more waits behind what came last.
@@ -133,16 +140,29 @@ pub(super) struct Progress {
 impl Progress {
     /// A durable that goes on behind this number, and may have missed something since then.
     pub(super) fn new(highest: u64, behind_since: Option<i64>) -> Self {
-        Self { open: BTreeSet::new(), highest, again: 0, known: (highest, 0), behind_since, more: false }
+        Self {
+            open: BTreeSet::new(),
+            highest,
+            again: 0,
+            known: highest,
+            gaps: VecDeque::new(),
+            behind_since,
+            more: false,
+        }
     }
 
     /// Takes note of a delivery; gives how often it has been made.
     pub(super) fn take(&mut self, made: Made) -> u32 {
         if made.times == 1 && made.sequence > self.highest {
-            self.known.1 += 1;
             self.more = made.pending > 0;
             if self.more {
                 self.fall_behind(made.stored_ms);
+            }
+            if self.is_behind() && made.sequence > self.highest + 1 {
+                self.gaps.push_back(self.highest + 1..made.sequence);
+                if self.gaps.len() > MOST_OPEN {
+                    self.gaps.pop_front();
+                }
             }
         }
         self.open.insert(made.sequence);
@@ -151,6 +171,11 @@ impl Progress {
         }
         self.highest = self.highest.max(made.sequence);
         made.times + u32::from(made.sequence <= self.again)
+    }
+
+    /// Whether something stands in the stream between this delivery and the one before it.
+    pub(super) fn leaves_a_gap(&self, made: Made) -> bool {
+        made.times == 1 && made.sequence > self.highest + 1
     }
 
     /// From this time on the durable may not have received at once what was stored.
@@ -165,10 +190,12 @@ impl Progress {
     /// Counts what is missing now that the stream begins with `first`, stored at `first_ms`: at most so many deliveries. How
     /// many of them were for this durable nobody knows any more.
     pub(super) fn missed(&mut self, first: u64, first_ms: i64) -> u64 {
-        let (known, came) = self.known;
-        let gone = first.saturating_sub(known + 1).saturating_sub(came);
+        let behind = self.highest + 1..first;
+        let gaps = self.gaps.drain(..).chain([behind]);
+        // What did not come and is not there any more.
+        let gone = gaps.map(|gap| gap.end.min(first).saturating_sub(gap.start.max(self.known + 1))).sum();
         let missed = if self.behind_since.is_some_and(|since| first_ms > since) { gone } else { 0 };
-        self.known = (self.highest.max(first.saturating_sub(1)), 0);
+        self.known = self.highest.max(first.saturating_sub(1));
         if !self.more {
             self.behind_since = None;
         }
@@ -231,10 +258,11 @@ mod tests {
 
         progress.fall_behind(2_000);
         progress.take(made(1, 700, 3));
-        assert_eq!(progress.missed(700, 2_500), 99, "599 is known, 700 came");
+        progress.take(made(1, 701, 2));
+        assert_eq!(progress.missed(700, 2_500), 100, "599 is known, 700 is there");
         assert!(progress.is_behind(), "more waits");
-        progress.take(made(1, 701, 0));
-        assert_eq!(progress.missed(701, 2_600), 0);
+        progress.take(made(1, 703, 0));
+        assert_eq!(progress.missed(702, 2_600), 0, "702 is there: it is not for this durable");
         assert!(!progress.is_behind());
     }
 

@@ -214,11 +214,7 @@ impl Puller {
 
     /// Takes what the server sends: a message, or word of what became of a question.
     async fn receive(&mut self, message: Message) -> Option<Trouble> {
-        if self.last_sign.elapsed() > SILENCE {
-            // This process or the server stood still.
-            self.progress.fall_behind(self.clock.server_ms() - millis_of(self.last_sign.elapsed()));
-        }
-        self.last_sign = Instant::now();
+        let last_sign = std::mem::replace(&mut self.last_sign, Instant::now());
         if let Some(status) = message.status.filter(|status| *status != StatusCode::OK) {
             return self.hear(status, &message).await;
         }
@@ -228,6 +224,10 @@ impl Puller {
             return None;
         };
         let age = self.clock.age(made.stored_ms);
+        if self.progress.leaves_a_gap(made) {
+            // Perhaps for others alone, or this process or the server stood still since the last sign.
+            self.progress.fall_behind(self.clock.server_ms() - millis_of(last_sign.elapsed()));
+        }
         let times = self.progress.take(made);
         let delay = message.headers.as_ref().and_then(|headers| headers.get(DELAY)?.as_str().parse::<u64>().ok());
         let left = delay.unwrap_or(0).saturating_sub(age);

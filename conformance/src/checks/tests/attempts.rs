@@ -1,6 +1,7 @@
 //! Runs that are missing or too many, delays that are too short or too long, dead letters that are not whole.
 
 use super::*;
+use crate::messages::SHARE;
 
 /// A handler that gave a message up after so many runs.
 fn given_up(runs: u32) -> Hand {
@@ -32,6 +33,27 @@ fn property_6_refuses_a_run_that_is_left_out_or_repeated_or_counted_wrongly() {
     // A crash may add runs.
     let crashed = first().add("node1", What::Killed).failed("node1", run(&NOTE.spec, 1, 1));
     Property::P6.check(&crashed.history).unwrap();
+}
+
+#[test]
+fn property_6_lets_who_cannot_know_of_a_run_repeat_it_when_its_sign_was_lost() {
+    let members = || Hand::default().joined("node1", &[&SHARE.spec]).joined("node2", &[&SHARE.spec]);
+    let lost = What::Fault(Fault::LoseAcknowledgements(1));
+    let first = members().add("", lost).failed("node1", run(&SHARE.spec, 1, 1));
+    Property::P6.check(&first.failed("node2", run(&SHARE.spec, 1, 1)).history).unwrap();
+    let gone = What::Shutdown { took: Duration::ZERO, for_good: false, failed: None };
+    let next_life = |hand: Hand| {
+        let hand = hand.joined("node1", &[&NOTE.spec]).failed("node1", run(&NOTE.spec, 1, 1));
+        let hand =
+            hand.failed("node1", run(&NOTE.spec, 1, 2)).add("node1", gone.clone()).joined("node1", &[&NOTE.spec]);
+        hand.failed("node1", run(&NOTE.spec, 1, 1)).failed("node1", run(&NOTE.spec, 1, 2))
+    };
+    let lost = What::Fault(Fault::LoseAcknowledgements(1));
+    Property::P6.check(&next_life(Hand::default().add("", lost)).history).unwrap();
+    // Nobody else has a reason to.
+    next_life(Hand::default()).breaks(Property::P6);
+    let sound = members().failed("node1", run(&SHARE.spec, 1, 1));
+    sound.failed("node2", run(&SHARE.spec, 1, 1)).breaks(Property::P6);
 }
 
 #[test]
