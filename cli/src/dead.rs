@@ -1,7 +1,7 @@
 //! `catga dead`: lists, shows, replays and deletes dead letters.
 
 use catga::{
-    DeadLetters, ErrorKind, Retry,
+    DeadLetters, Retry,
     transport::{DeadContent, DeadLetter, Nats},
 };
 
@@ -38,15 +38,7 @@ async fn list(letters: &DeadLetters, output: &mut Output) -> Result<(), Stop> {
     let mut table = Table::new(["ID", "TIME", "TYPE", "HANDLER", "ATTEMPTS", "CODE", "MESSAGE"]);
     let mut last = None;
     loop {
-        let page = match letters.list(last, PAGE).await {
-            // The one behind which to go on was deleted meanwhile, by whoever replays them all.
-            Err(error) if error.kind() == ErrorKind::NotFound && last.is_some() => {
-                return Err(Stop::Failed(
-                    "the dead letters changed while they were listed: list them again".to_owned(),
-                ));
-            }
-            page => page?,
-        };
+        let page = letters.list(last, PAGE).await?;
         match page.is_empty() {
             false => output.lines(&table.rows(&page.iter().map(row).collect::<Vec<_>>()))?,
             true if last.is_none() => output.lines("there are no dead letters")?,
