@@ -249,9 +249,9 @@ impl<R: Request> Local<R> {
         Self { node, handler, typed, patience, metadata }
     }
 
-    fn start(&self, request: R, attempt: u32) -> Started<R::Response> {
+    fn start(&self, request: R, attempt: u32, patience: Duration) -> Started<R::Response> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Lazy(&self.metadata));
-        run.patience = Some(self.patience);
+        run.patience = Some(patience);
         run.attempt = attempt;
         start(run, &self.handler.meter, |run| self.typed.start(request, run))
     }
@@ -262,7 +262,7 @@ impl<R: Request> Local<R> {
         if self.handler.retry.attempts > 1 {
             return Ok(First::Going(Box::pin(self.send_with_retries(request, permit))));
         }
-        let mut started = self.start(request, 1);
+        let mut started = self.start(request, 1, self.patience);
         if let Poll::Ready(result) = started.poll_first(cx) {
             return self.conclude(result, 1).map(First::Answered);
         }
@@ -289,19 +289,22 @@ impl<R: Request> Local<R> {
         if self.handler.retry.attempts > 1 {
             return self.send_with_retries(request, permit).await;
         }
-        let started = self.start(request, 1);
+        let started = self.start(request, 1, self.patience);
         let result = self.by_the_deadline(started.finish(self.handler.timeout)).await?;
         drop(permit);
         self.conclude(result, 1)
     }
+
     async fn send_with_retries(self, request: R, permit: Permit) -> Result<R::Response, Error> {
-        let started = self.start(request.clone(), 1);
+        let deadline = Instant::now() + self.patience;
+        let started = self.start(request.clone(), 1, self.patience);
         let again = |attempt| {
             self.node.counters.retries(1);
-            self.start(request.clone(), attempt)
+            self.start(request.clone(), attempt, deadline.saturating_duration_since(Instant::now()))
         };
         let (policy, limit) = (self.handler.retry, self.handler.timeout);
-        let run = finish_with_retries(Ok(started), policy, limit, None, RunError::repeats_request, again);
+        let last = self.node.default_layers.then_some(deadline);
+        let run = finish_with_retries(Ok(started), policy, limit, last, RunError::repeats_request, again);
         let (result, attempts) = self.by_the_deadline(run).await?;
         drop(permit);
         self.conclude(result, attempts)

@@ -10,6 +10,7 @@ mod idempotency;
 mod intake;
 mod layers;
 mod metrics;
+mod near_and_far;
 mod overload;
 mod qos0;
 mod reliable;

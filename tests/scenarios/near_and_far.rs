@@ -1,0 +1,65 @@
+//! Near and far: a request that stays on its node has the same deadline, retries and end as one that crosses.
+
+use std::time::Duration;
+
+use catga::{Command, Context, ErrorKind, Failure, Mediator, Outcome, State, handler, testing::Harness};
+use catga_tests::Log;
+use serde::{Deserialize, Serialize};
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Long {
+    seconds: u64,
+}
+
+#[handler(timeout = "300s", concurrency = 1, name = "near_and_far.long")]
+async fn take_long(command: Long, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_secs(command.seconds)).await;
+    log.add("end");
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Busy {}
+
+#[handler(attempts = 5, backoff = "1s", name = "near_and_far.busy")]
+async fn always_busy(_: Busy) -> Result<(), Failure> {
+    Err(Failure::new("busy", "later").transient())
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+#[response(u64)]
+struct TimeLeft {}
+
+#[handler(attempts = 2, backoff = "1s", name = "near_and_far.time_left")]
+async fn time_left(_: TimeLeft, ctx: Context) -> Result<u64, Failure> {
+    if ctx.attempt() == 1 {
+        return Err(Failure::new("busy", "later").transient());
+    }
+    Ok((ctx.deadline().unwrap() - tokio::time::Instant::now()).as_millis() as u64)
+}
+
+/// A node, and one that has no handlers.
+async fn near_and_far(harness: &Harness, log: &Log) -> [Mediator; 2] {
+    let near = harness.node("near").discover(false).state(log.clone());
+    let near = near.handler(take_long).handler(always_busy).handler(time_left).build().await.unwrap();
+    [near, harness.node("far").discover(false).build().await.unwrap()]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_stays_busy_is_no_silence() {
+    let harness = Harness::new();
+    for sender in near_and_far(&harness, &Log::default()).await {
+        let error = sender.send(Busy {}).await.unwrap_err();
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::Handler, Outcome::Failed));
+        assert_eq!(error.failure().unwrap().code(), "busy");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_run_sees_how_long_its_caller_still_waits() {
+    let harness = Harness::new();
+    for sender in near_and_far(&harness, &Log::default()).await {
+        // A delay of 1 s and up to half as long again.
+        let left = sender.send(TimeLeft {}).await.unwrap();
+        assert!((3_400..=4_000).contains(&left), "{left}");
+    }
+}
