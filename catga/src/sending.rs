@@ -310,18 +310,27 @@ impl<R: Request> Local<R> {
         self.conclude(result, attempts)
     }
 
-    /// Waits for a run, at most to the deadline of the request.
+    /// Waits for a run, at most to the deadline of the request and to the end of the time to shut down.
     async fn by_the_deadline<T>(&self, run: impl Future<Output = T>) -> Result<T, Error> {
-        if !self.node.default_layers {
-            return Ok(run.await);
-        }
+        let (handler, patience) = (&self.handler.name, self.patience);
+        let late = async {
+            match self.node.default_layers {
+                true => tokio::time::sleep(patience).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            result = tokio::time::timeout(self.patience, run) => result.map_err(|_| Error::unknown(
-                ErrorKind::TimedOut,
-                format!("handler `{}` did not answer within {:?}", self.handler.name, self.patience),
-            )),
+            result = run => Ok(result),
+            () = late => {
+                let text = format!("handler `{handler}` did not answer within {patience:?}");
+                Err(Error::unknown(ErrorKind::TimedOut, text))
+            }
             () = self.node.tasks.until_killed() => Err(killed()),
+            () = self.node.cancel.cancelled() => {
+                let text = format!("handler `{handler}` was cancelled: the time to shut down this node was over");
+                Err(Error::unknown(ErrorKind::ShuttingDown, text))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catga::{Command, Context, ErrorKind, Failure, Mediator, Outcome, State, handler, testing::Harness};
+use catga::{Command, Context, ErrorKind, Failure, Mediator, Outcome, SendOptions, State, handler, testing::Harness};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 
@@ -61,5 +61,24 @@ async fn a_later_run_sees_how_long_its_caller_still_waits() {
         // A delay of 1 s and up to half as long again.
         let left = sender.send(TimeLeft {}).await.unwrap();
         assert!((3_400..=4_000).contains(&left), "{left}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_at_the_end_of_the_time_to_shut_down_is_cancelled_near_and_far() {
+    for default_layers in [true, false] {
+        for sender in 0..2 {
+            let (harness, log) = (Harness::new(), Log::default());
+            let near = harness.node("near").discover(false).state(log.clone()).handler(take_long);
+            let near = near.default_layers(default_layers).build().await.unwrap();
+            let far = harness.node("far").discover(false).build().await.unwrap();
+            let options = SendOptions { timeout: Some(Duration::from_secs(200)), ..SendOptions::default() };
+            let sending = tokio::spawn([&near, &far][sender].send_with(Long { seconds: 100 }, options));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(near.shutdown().await.unwrap_err().kind(), ErrorKind::TimedOut);
+            let error = sending.await.unwrap().unwrap_err();
+            assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::Unknown));
+            assert!(log.is_empty());
+        }
     }
 }
