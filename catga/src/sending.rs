@@ -167,6 +167,8 @@ impl<R: Request> Unsent<R> {
                 }
                 // The local queue is full: another node may have room.
                 Entry::Full if node.cluster.table().load().others() => {}
+                // A gate that has closed takes nobody either.
+                Entry::Full if node.stop.is_cancelled() => return Err(node.why_closed()),
                 Entry::Full => {
                     node.counters.refused(1);
                     let text = format!("the queue of handler `{}` is full", handler.name);

@@ -82,3 +82,26 @@ async fn what_runs_at_the_end_of_the_time_to_shut_down_is_cancelled_near_and_far
         }
     }
 }
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Outer {}
+
+#[handler(name = "near_and_far.outer")]
+async fn send_late(_: Outer, ctx: Context, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The gate of the other handler has closed by now, behind a run that goes on.
+    log.add(format!("{:?}", ctx.send(Long { seconds: 1 }).await.map_err(|error| error.kind())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_is_not_called_overloaded() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = harness.node("near").discover(false).state(log.clone()).handler(take_long).handler(send_late);
+    let node = node.build().await.unwrap();
+    let sends = (tokio::spawn(node.send(Outer {})), tokio::spawn(node.send(Long { seconds: 4 })));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    node.shutdown().await.unwrap();
+    sends.0.await.unwrap().unwrap();
+    sends.1.await.unwrap().unwrap();
+    assert_eq!(log.lines(), ["Err(ShuttingDown)", "end"]);
+}
