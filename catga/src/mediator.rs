@@ -32,6 +32,7 @@ pub struct Mediator {
 
 /// How many events `publish_all` hands over before it waits for the store.
 const PUBLISH_WINDOW: usize = 256;
+
 impl Mediator {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node, within: false }
@@ -180,11 +181,12 @@ impl Mediator {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if handlers were cancelled or stored events were left; `Replaced` if another node took the id of this one.
+    /// `TimedOut` if handlers were cancelled or stored events were left; `Replaced` if another node took the id of this one;
+    /// `Transport` if the transport had ended.
     ///
     /// # Cancellation
     ///
-    /// The node goes on shutting down only while the future is polled.
+    /// Once polled, the node goes on shutting down also when the future is dropped.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.node.shut_down(self.node.generated).await
     }
@@ -213,7 +215,7 @@ impl Mediator {
     ///
     /// # Cancellation
     ///
-    /// As [`shutdown`](Self::shutdown).
+    /// The node goes on as it does: serving, or shutting down if that has begun.
     pub async fn run_until_signal(&self) -> Result<(), Error> {
         self.run_until(Signals::listen()?.asked()).await
     }
@@ -226,7 +228,7 @@ impl Mediator {
     ///
     /// # Cancellation
     ///
-    /// As [`shutdown`](Self::shutdown).
+    /// The node goes on as it does: serving, or shutting down if that has begun.
     pub async fn run_until(&self, asked: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
             () = asked => {}
