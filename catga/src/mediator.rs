@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -138,20 +139,27 @@ impl Mediator {
     /// # Cancellation
     ///
     /// Any number of the events may be published when the future is dropped.
-    pub async fn publish_all<E: Event>(&self, events: impl IntoIterator<Item = E>) -> Result<usize, Error> {
-        let mut events = events.into_iter();
-        let mut stored = 0;
-        loop {
-            let window: Vec<_> = events.by_ref().take(PUBLISH_WINDOW).map(|event| self.publish(event)).collect();
-            if window.is_empty() {
-                return Ok(stored);
+    pub fn publish_all<'a, E: Event>(
+        &self,
+        events: impl IntoIterator<Item = E, IntoIter: Send + 'a>,
+    ) -> BoxFuture<'a, Result<usize, Error>> {
+        let (mediator, mut events) = (self.clone(), events.into_iter());
+        // Boxed: a future that shows the iterator's type cannot be spawned where that type borrows.
+        Box::pin(async move {
+            let mut stored = 0;
+            loop {
+                let window: Vec<_> =
+                    events.by_ref().take(PUBLISH_WINDOW).map(|event| mediator.publish(event)).collect();
+                if window.is_empty() {
+                    return Ok(stored);
+                }
+                // Cooperative scheduling would stop some in between, and those behind them would overtake.
+                for result in tokio::task::unconstrained(futures_util::future::join_all(window)).await {
+                    result.map_err(|error| error.with_stored(stored))?;
+                    stored += 1;
+                }
             }
-            // Cooperative scheduling would stop some in between, and those behind them would overtake.
-            for result in tokio::task::unconstrained(futures_util::future::join_all(window)).await {
-                result.map_err(|error| error.with_stored(stored))?;
-                stored += 1;
-            }
-        }
+        })
     }
 
     /// The id of this node.

@@ -67,6 +67,19 @@ async fn every_registered_node_handles_a_reliable_event_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_made_of_borrowed_values_can_be_published_in_a_task() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = node(&harness, "node1", &log).build().await.unwrap();
+    let publishing = tokio::spawn(async move {
+        let orders = [1, 2, 3];
+        node.publish_all(orders.iter().map(|order| Shipped { order: *order })).await
+    });
+    assert_eq!(publishing.await.unwrap().unwrap(), 3);
+    harness.settled().await.unwrap();
+    assert_eq!(log.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_published_together_share_frames_and_are_all_handled() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();
