@@ -293,6 +293,14 @@ async fn what_is_larger_than_the_whole_store_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_that_fit_into_the_store_are_not_too_large_together() {
+    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(2_000));
+    let node = harness.node("node1").discover(false).state(Log::default()).handler(keep_file).build().await.unwrap();
+    let events = (0..100).map(|_| Attached { file: "x".repeat(100) });
+    assert_eq!(node.publish_all(events).await.unwrap(), 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_place_of_a_node_is_kept_for_its_lifetime() {
     let limits = catga::Limits { durable_lifetime: Duration::from_secs(600), ..catga::Limits::default() };
     for (away, kept) in [(550, 1), (650, 0)] {

@@ -16,7 +16,7 @@ use super::node::Node;
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Outcome},
-    frame::{self, MAX_MESSAGES},
+    frame::{self, MAX_MESSAGES, MAX_TOGETHER},
     transport::Overflow,
 };
 
@@ -95,7 +95,7 @@ impl Requests {
         for (node, envelopes) in batches {
             let mut rest = envelopes.into_iter().peekable();
             while rest.peek().is_some() {
-                self.send_frame(&node, frame::take(&mut rest, MAX_MESSAGES, Envelope::size)).await;
+                self.send_frame(&node, frame::take(&mut rest, MAX_MESSAGES, MAX_TOGETHER, Envelope::size)).await;
             }
         }
     }

@@ -233,6 +233,12 @@ pub trait Link: Send + Sync + 'static {
     /// The largest payload of one message, in bytes.
     fn max_payload(&self) -> usize;
 
+    /// The most bytes, by [`Envelope::size`], that messages which are stored together may take. One that is larger is stored
+    /// alone, or refused.
+    fn max_batch(&self) -> usize {
+        self.max_payload()
+    }
+
     /// Hands events of QoS 0 to every other node that handles them; says nothing of whether they arrive.
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>>;
 

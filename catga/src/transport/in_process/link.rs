@@ -70,6 +70,10 @@ impl Link for InProcessLink {
         self.settings.max_payload
     }
 
+    fn max_batch(&self) -> usize {
+        self.settings.max_bytes
+    }
+
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
