@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod attempts;
+mod bounds;
 mod cluster;
 mod dead_letters;
 mod emit;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-pub use self::in_process::InProcess;
+pub use self::in_process::{InProcess, InProcessBuilder};
 pub use crate::{
     dead_letter::{DeadContent, DeadLetter},
     envelope::{Envelope, Reply, RequestPart, RetryPart},

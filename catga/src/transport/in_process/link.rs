@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a store is tried whose confirmation does not come.
-const STORE_ATTEMPTS: u32 = 3;
+pub(super) const STORE_ATTEMPTS: u32 = 3;
 
 pub(super) struct InProcessLink {
     pub(super) app: Arc<str>,
