@@ -126,12 +126,6 @@ impl InProcess {
         InProcessBuilder::default()
     }
 
-    /// A broker that gives up the oldest reliable events beyond this many bytes, and keeps as many again of what waits for
-    /// another attempt. An event larger than that is refused as `TooLarge`.
-    pub fn with_max_bytes(bytes: usize) -> Self {
-        Self::with(Settings { max_bytes: bytes, ..Settings::default() })
-    }
-
     fn with(settings: Settings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let idle = Arc::new(ArrayQueue::new(1));
