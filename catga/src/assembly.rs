@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     delivery::{
-        limits::Limits,
+        limits::{Limits, MOST},
         node::Node,
         table::{HandlerEntry, HandlerTable},
     },
@@ -60,7 +60,8 @@ impl Assembly<'_> {
             let concurrency = options.concurrency.map_or(self.limits.concurrency, |limit| limit as usize);
             // Without the default layers the gate only counts, so that shutting down can wait.
             let limit = if self.default_layers { concurrency } else { usize::MAX / 2 };
-            let (gate, turnstile) = Gate::new(limit, self.limits.queue);
+            // What is beyond is reported with whatever else is wrong, and no node is made of it.
+            let (gate, turnstile) = Gate::new(limit, self.limits.queue.min(MOST));
             turnstiles.push(turnstile);
             let entry = Arc::new(HandlerEntry {
                 name: registration.name.into(),

@@ -309,6 +309,7 @@ impl Builder {
             farewell: OnceLock::new(),
             shutting_down: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
+            cut_off: OnceLock::new(),
             observer: self.observer,
             started: Instant::now(),
             durables: TaskTracker::new(),

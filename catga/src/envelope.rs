@@ -108,6 +108,9 @@ impl Headers {
     }
 }
 
+/// The most bytes of what has a fixed form in a message: ids, times, counts and lengths.
+const NUMBERS: usize = 160;
+
 /// A message on its way.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -195,10 +198,12 @@ impl Envelope {
         }
     }
 
-    /// Roughly how many bytes it takes in a queue or a store.
+    /// How many bytes it takes in a queue or a store, at most.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        self.payload.len() + self.name.len() + self.source.len() + headers + 64
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let key = self.request.as_ref().and_then(|request| request.key.as_ref()).map_or(0, String::len);
+        let handler = self.retry.as_ref().map_or(0, |retry| retry.handler.len());
+        self.payload.len() + self.name.len() + self.source.len() + headers + key + handler + NUMBERS
     }
 }
 

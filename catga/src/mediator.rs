@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -32,6 +33,7 @@ pub struct Mediator {
 
 /// How many events `publish_all` hands over before it waits for the store.
 const PUBLISH_WINDOW: usize = 256;
+
 impl Mediator {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node, within: false }
@@ -138,20 +140,27 @@ impl Mediator {
     /// # Cancellation
     ///
     /// Any number of the events may be published when the future is dropped.
-    pub async fn publish_all<E: Event>(&self, events: impl IntoIterator<Item = E>) -> Result<usize, Error> {
-        let mut events = events.into_iter();
-        let mut stored = 0;
-        loop {
-            let window: Vec<_> = events.by_ref().take(PUBLISH_WINDOW).map(|event| self.publish(event)).collect();
-            if window.is_empty() {
-                return Ok(stored);
+    pub fn publish_all<'a, E: Event>(
+        &self,
+        events: impl IntoIterator<Item = E, IntoIter: Send + 'a>,
+    ) -> BoxFuture<'a, Result<usize, Error>> {
+        let (mediator, mut events) = (self.clone(), events.into_iter());
+        // Boxed: a future that shows the iterator's type cannot be spawned where that type borrows.
+        Box::pin(async move {
+            let mut stored = 0;
+            loop {
+                let window: Vec<_> =
+                    events.by_ref().take(PUBLISH_WINDOW).map(|event| mediator.publish(event)).collect();
+                if window.is_empty() {
+                    return Ok(stored);
+                }
+                // Cooperative scheduling would stop some in between, and those behind them would overtake.
+                for result in tokio::task::unconstrained(futures_util::future::join_all(window)).await {
+                    result.map_err(|error| error.with_stored(stored))?;
+                    stored += 1;
+                }
             }
-            // Cooperative scheduling would stop some in between, and those behind them would overtake.
-            for result in tokio::task::unconstrained(futures_util::future::join_all(window)).await {
-                result.map_err(|error| error.with_stored(stored))?;
-                stored += 1;
-            }
-        }
+        })
     }
 
     /// The id of this node.
@@ -193,11 +202,12 @@ impl Mediator {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if handlers were cancelled or stored events were left; `Replaced` if another node took the id of this one.
+    /// `TimedOut` if handlers were cancelled or stored events were left; `Replaced` if another node took the id of this one;
+    /// `Transport` if the transport had ended.
     ///
     /// # Cancellation
     ///
-    /// The node goes on shutting down only while the future is polled.
+    /// Once polled, the node goes on shutting down also when the future is dropped.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.node.shut_down(self.node.generated).await
     }
@@ -226,7 +236,7 @@ impl Mediator {
     ///
     /// # Cancellation
     ///
-    /// As [`shutdown`](Self::shutdown).
+    /// The node goes on as it does: serving, or shutting down if that has begun.
     pub async fn run_until_signal(&self) -> Result<(), Error> {
         self.run_until(Signals::listen()?.asked()).await
     }
@@ -239,7 +249,7 @@ impl Mediator {
     ///
     /// # Cancellation
     ///
-    /// As [`shutdown`](Self::shutdown).
+    /// The node goes on as it does: serving, or shutting down if that has begun.
     pub async fn run_until(&self, asked: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
             () = asked => {}

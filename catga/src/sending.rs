@@ -167,6 +167,8 @@ impl<R: Request> Unsent<R> {
                 }
                 // The local queue is full: another node may have room.
                 Entry::Full if node.cluster.table().load().others() => {}
+                // A gate that has closed takes nobody either.
+                Entry::Full if node.stop.is_cancelled() => return Err(node.why_closed()),
                 Entry::Full => {
                     node.counters.refused(1);
                     let text = format!("the queue of handler `{}` is full", handler.name);
@@ -250,9 +252,9 @@ impl<R: Request> Local<R> {
         Self { node, handler, typed, patience, metadata }
     }
 
-    fn start(&self, request: R, attempt: u32) -> Started<R::Response> {
+    fn start(&self, request: R, attempt: u32, patience: Duration) -> Started<R::Response> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Lazy(&self.metadata));
-        run.patience = Some(self.patience);
+        run.patience = Some(patience);
         run.attempt = attempt;
         start(run, &self.handler.meter, |run| self.typed.start(request, run))
     }
@@ -263,7 +265,7 @@ impl<R: Request> Local<R> {
         if self.handler.retry.attempts > 1 {
             return Ok(First::Going(Box::pin(self.send_with_retries(request, permit))));
         }
-        let mut started = self.start(request, 1);
+        let mut started = self.start(request, 1, self.patience);
         if let Poll::Ready(result) = started.poll_first(cx) {
             return self.conclude(result, 1).map(First::Answered);
         }
@@ -290,36 +292,48 @@ impl<R: Request> Local<R> {
         if self.handler.retry.attempts > 1 {
             return self.send_with_retries(request, permit).await;
         }
-        let started = self.start(request, 1);
+        let started = self.start(request, 1, self.patience);
         let result = self.by_the_deadline(started.finish(self.handler.timeout)).await?;
         drop(permit);
         self.conclude(result, 1)
     }
+
     async fn send_with_retries(self, request: R, permit: Permit) -> Result<R::Response, Error> {
-        let started = self.start(request.clone(), 1);
+        let deadline = Instant::now() + self.patience;
+        let started = self.start(request.clone(), 1, self.patience);
         let again = |attempt| {
             self.node.counters.retries(1);
-            self.start(request.clone(), attempt)
+            self.start(request.clone(), attempt, deadline.saturating_duration_since(Instant::now()))
         };
         let (policy, limit) = (self.handler.retry, self.handler.timeout);
-        let run = finish_with_retries(Ok(started), policy, limit, None, RunError::repeats_request, again);
+        let last = self.node.default_layers.then_some(deadline);
+        let run = finish_with_retries(Ok(started), policy, limit, last, RunError::repeats_request, again);
         let (result, attempts) = self.by_the_deadline(run).await?;
         drop(permit);
         self.conclude(result, attempts)
     }
 
-    /// Waits for a run, at most to the deadline of the request.
+    /// Waits for a run, at most to the deadline of the request and to the end of the time to shut down.
     async fn by_the_deadline<T>(&self, run: impl Future<Output = T>) -> Result<T, Error> {
-        if !self.node.default_layers {
-            return Ok(run.await);
-        }
+        let (handler, patience) = (&self.handler.name, self.patience);
+        let late = async {
+            match self.node.default_layers {
+                true => tokio::time::sleep(patience).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            result = tokio::time::timeout(self.patience, run) => result.map_err(|_| Error::unknown(
-                ErrorKind::TimedOut,
-                format!("handler `{}` did not answer within {:?}", self.handler.name, self.patience),
-            )),
+            result = run => Ok(result),
+            () = late => {
+                let text = format!("handler `{handler}` did not answer within {patience:?}");
+                Err(Error::unknown(ErrorKind::TimedOut, text))
+            }
             () = self.node.tasks.until_killed() => Err(killed()),
+            () = self.node.cancel.cancelled() => {
+                let text = format!("handler `{handler}` was cancelled: the time to shut down this node was over");
+                Err(Error::unknown(ErrorKind::ShuttingDown, text))
+            }
         }
     }
 

@@ -190,3 +190,20 @@ async fn a_node_whose_id_another_one_takes_leaves_it_what_it_has_not_handled() {
         assert_eq!(present.count(&number.to_string()), 1, "step {number}: {:?}", present.lines());
     }
 }
+
+#[test]
+fn a_node_whose_broker_has_ended_says_so_and_not_that_it_was_replaced() {
+    let broker = catga::transport::InProcess::new();
+    let [one, two] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
+    // The broker runs where the first node joined.
+    let node = |id| catga::Mediator::builder().discover(false).node(id).transport(broker.clone());
+    let _first = one.block_on(node("node1").build()).unwrap();
+    let second = two.block_on(node("node2").build()).unwrap();
+    drop(one);
+    let ended = async {
+        let ended = second.run_until(std::future::pending());
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("it ends")
+    };
+    let error = two.block_on(ended).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+}

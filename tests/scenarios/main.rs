@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod attempts;
+mod bounds;
 mod cluster;
 mod dead_letters;
 mod emit;
@@ -10,6 +11,7 @@ mod idempotency;
 mod intake;
 mod layers;
 mod metrics;
+mod near_and_far;
 mod overload;
 mod qos0;
 mod reliable;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catga::{Command, ErrorKind, Limits, Outcome, State, handler, testing::Harness};
+use catga::{Command, ErrorKind, Limits, Outcome, SendOptions, State, handler, testing::Harness};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 
@@ -95,4 +95,21 @@ async fn replies_that_find_no_room_are_counted_and_asked_for_again() {
         8,
         "two found room, and eight came together when they were asked for again"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_found_no_room_to_leave_by_its_deadline_was_certainly_not_started() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let _node = member(&harness, "node1", &log).await;
+    let limits = Limits { queue: 1, ..Limits::default() };
+    let caller = harness.node("caller").discover(false).limits(limits).build().await.unwrap();
+    let (timeout, node) = (Some(Duration::ZERO), Some("node1".into()));
+    let options = SendOptions { timeout, node, ..SendOptions::default() };
+    let sends = (0..5).map(|_| caller.send_with(Together {}, options.clone()));
+    let results = futures_util::future::join_all(sends).await;
+    let errors: Vec<_> = results.into_iter().map(Result::unwrap_err).collect();
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::TimedOut), "{errors:?}");
+    let outcomes: Vec<_> = errors.iter().map(catga::Error::outcome).collect();
+    assert_eq!(outcomes[0], Outcome::Unknown, "it left");
+    assert_eq!(outcomes[1..], [Outcome::NotStarted; 4]);
 }

@@ -67,6 +67,19 @@ async fn every_registered_node_handles_a_reliable_event_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_made_of_borrowed_values_can_be_published_in_a_task() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = node(&harness, "node1", &log).build().await.unwrap();
+    let publishing = tokio::spawn(async move {
+        let orders = [1, 2, 3];
+        node.publish_all(orders.iter().map(|order| Shipped { order: *order })).await
+    });
+    assert_eq!(publishing.await.unwrap().unwrap(), 3);
+    harness.settled().await.unwrap();
+    assert_eq!(log.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_published_together_share_frames_and_are_all_handled() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();
@@ -233,7 +246,7 @@ async fn what_is_too_large_is_refused_with_both_numbers_and_a_batch_says_how_man
 #[tokio::test(start_paused = true)]
 async fn a_node_that_falls_behind_what_the_store_keeps_is_told_how_much_it_missed() {
     let log = Log::default();
-    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(100 << 10));
+    let harness = Harness::on(catga::transport::InProcess::builder().max_bytes(100 << 10).build().unwrap());
     let first = harness.node("node1").discover(false).build().await.unwrap();
     let second = || harness.node("node2").discover(false).state(log.clone()).handler(keep_file);
     second().build().await.unwrap().shutdown().await.unwrap();
@@ -249,7 +262,7 @@ async fn a_node_that_falls_behind_what_the_store_keeps_is_told_how_much_it_misse
 #[tokio::test(start_paused = true)]
 async fn what_the_store_gave_up_while_a_killed_node_had_it_is_told_as_missed() {
     let log = Log::default();
-    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(100 << 10));
+    let harness = Harness::on(catga::transport::InProcess::builder().max_bytes(100 << 10).build().unwrap());
     let first = harness.node("node1").discover(false).build().await.unwrap();
     let second = || harness.node("node2").discover(false).state(log.clone()).handler(take_long);
     let third = harness.node("node3").discover(false).state(log.clone()).handler(keep_file);
@@ -269,7 +282,7 @@ async fn what_the_store_gave_up_while_a_killed_node_had_it_is_told_as_missed() {
 #[tokio::test(start_paused = true)]
 async fn what_is_larger_than_the_whole_store_is_refused() {
     let log = Log::default();
-    let harness = Harness::on(catga::transport::InProcess::with_max_bytes(10 << 10));
+    let harness = Harness::on(catga::transport::InProcess::builder().max_bytes(10 << 10).build().unwrap());
     let node = harness.node("node1").discover(false).state(log.clone()).handler(keep_file).build().await.unwrap();
     let error = node.publish(Attached { file: "x".repeat(20 << 10) }).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (catga::ErrorKind::TooLarge, catga::Outcome::NotStarted));
@@ -277,6 +290,14 @@ async fn what_is_larger_than_the_whole_store_is_refused() {
     harness.settled().await.unwrap();
     assert_eq!(log.lines(), [(5 << 10).to_string()]);
     assert_eq!(node.counts().lagged, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_fit_into_the_store_are_not_too_large_together() {
+    let harness = Harness::on(catga::transport::InProcess::builder().max_bytes(2_000).build().unwrap());
+    let node = harness.node("node1").discover(false).state(Log::default()).handler(keep_file).build().await.unwrap();
+    let events = (0..100).map(|_| Attached { file: "x".repeat(100) });
+    assert_eq!(node.publish_all(events).await.unwrap(), 100);
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,7 +213,7 @@ async fn what_the_store_refuses_to_take_back_runs_again_from_where_it_is() {
 #[tokio::test(start_paused = true)]
 async fn more_than_the_store_holds_may_wait_for_its_next_run() {
     let log = Log::default();
-    let harness = Harness::on(InProcess::with_max_bytes(100 << 10));
+    let harness = Harness::on(InProcess::builder().max_bytes(100 << 10).build().unwrap());
     let builder = harness.node("node1").discover(false).state(log.clone()).handler(file_at_last);
     let node = builder.build().await.unwrap();
     for number in 0..30_u32 {

@@ -230,4 +230,10 @@ async fn limits_that_nothing_could_work_with_are_refused() {
     );
     let limits = catga::Limits { handler_timeout: std::time::Duration::MAX, ..catga::Limits::default() };
     assert!(mistake(builder().limits(limits)).await.contains("is longer than a year"));
+    let max = usize::MAX;
+    let limits = catga::Limits { queue: max, concurrency: max, in_flight: max, ..catga::Limits::default() };
+    let text = mistake(builder().handler(hear_also).limits(limits)).await;
+    for limit in ["queue", "concurrency", "in_flight"] {
+        assert!(text.contains(&format!("the limit `{limit}` is more than 16,777,216")), "{text}");
+    }
 }

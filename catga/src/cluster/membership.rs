@@ -80,8 +80,8 @@ impl Membership {
             self.forgive(now.saturating_duration_since(expected.min(silence)));
             match woken {
                 Woken::Heard(Some(bytes)) => self.hear(&bytes).await,
-                // The place of this node was taken: it has not left, which stops this task before.
-                Woken::Heard(None) => return (self.replaced)(),
+                // This node has lost its place; the task of its requests sees that too, and ends it.
+                Woken::Heard(None) => return,
                 Woken::Stopped => {
                     let (node, incarnation) = (self.own.node.clone(), self.own.incarnation);
                     return self.announce(&Announcement::Leaving { node, incarnation }).await;

@@ -45,6 +45,8 @@ enum Asked {
     Gone,
     /// The caller's time is over.
     TimedOut,
+    /// It was over before the request could leave.
+    NotSent,
 }
 
 /// What a probe brought to light.
@@ -99,6 +101,12 @@ impl Call<'_> {
                         ErrorKind::TimedOut,
                         format!("no reply to `{}` from node `{target}` by the deadline", self.envelope.name),
                     ));
+                }
+                Asked::NotSent => {
+                    let outcome = if doubt { Outcome::Unknown } else { Outcome::NotStarted };
+                    let text =
+                        format!("the deadline of `{}` passed before it could leave this node", self.envelope.name);
+                    return Err(Error::new(ErrorKind::TimedOut, outcome, text));
                 }
             }
             tried.push(target);
@@ -160,7 +168,10 @@ impl Call<'_> {
         let limits = &self.node.limits;
         // Every time that the node is asked again there is one more reply to wait for; the first one counts.
         let mut replies = FuturesUnordered::new();
-        replies.push(self.send(target, false).await);
+        match self.send(target, false).await {
+            Some(reply) => replies.push(reply),
+            None => return Asked::NotSent,
+        }
         let mut probe_at = Instant::now() + limits.probe_after;
         loop {
             let silent_until = probe_at.min(self.deadline);
@@ -174,8 +185,8 @@ impl Call<'_> {
                 probe_at = self.deadline;
                 continue;
             }
-            let mut pong = FuturesUnordered::new();
-            pong.push(self.send(target, true).await);
+            let Some(pong) = self.send(target, true).await else { return Asked::TimedOut };
+            let mut pong = FuturesUnordered::from_iter([pong]);
             let probe_ends = (Instant::now() + limits.probe_timeout).min(self.deadline);
             let answer = tokio::time::timeout_at(probe_ends, async {
                 tokio::select! {
@@ -194,8 +205,7 @@ impl Call<'_> {
                 Ok(Probed::Answered(reply)) => return Asked::Answered(reply),
                 Ok(Probed::Alive) => {
                     probe_at = Instant::now() + PROBE_EVERY;
-                    let again = self.send(target, false).await;
-                    replies.push(again);
+                    replies.extend(self.send(target, false).await);
                 }
                 Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
                 Ok(Probed::Gone) | Err(_) => return Asked::Gone,
@@ -203,8 +213,9 @@ impl Call<'_> {
         }
     }
 
-    /// Hands the request, or a probe in its place, to a node; the receiver gets the reply.
-    async fn send(&self, target: &Arc<str>, probe: bool) -> oneshot::Receiver<Result<Bytes, Error>> {
+    /// Hands the request, or a probe in its place, to a node; the receiver gets the reply. None if the queue on the way had no
+    /// room by the deadline.
+    async fn send(&self, target: &Arc<str>, probe: bool) -> Option<oneshot::Receiver<Result<Bytes, Error>>> {
         let (answer, reply) = oneshot::channel();
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
@@ -219,7 +230,7 @@ impl Call<'_> {
         if probe {
             envelope.payload = Bytes::new();
         }
-        // A queue that has no room by the deadline drops the answer's sender with the request.
+        // A queue that is gone drops the answer's sender with the request.
         let sending = async {
             if **target == *self.node.id {
                 drop(self.node.local.send(LocalRequest { envelope, answer }).await);
@@ -227,8 +238,7 @@ impl Call<'_> {
                 drop(self.node.asks.send(Ask { node: target.clone(), envelope, answer }).await);
             }
         };
-        drop(tokio::time::timeout_at(self.deadline, sending).await);
-        reply
+        tokio::time::timeout_at(self.deadline, sending).await.ok().map(|()| reply)
     }
 }
 

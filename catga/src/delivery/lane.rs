@@ -144,7 +144,7 @@ async fn carry(
         }
         let mut rest = envelopes.drain(..).peekable();
         while rest.peek().is_some() {
-            let batch = frame::take(&mut rest, limit, Envelope::size);
+            let batch = frame::take(&mut rest, limit, frame::MAX_TOGETHER, Envelope::size);
             let count = batch.len();
             if let Err(error) = link.publish(batch).await {
                 counters.drop_events(count as u64, "the transport could not take them");
@@ -159,6 +159,8 @@ async fn carry(
 
 /// The task of a reliable lane.
 async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize) {
+    // What the store takes one by one must not be too large together.
+    let most = link.max_batch().min(frame::MAX_TOGETHER);
     let mut items = Vec::with_capacity(limit);
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -180,7 +182,7 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         }
         let mut rest = messages.drain(..).peekable();
         while rest.peek().is_some() {
-            let batch = frame::take(&mut rest, limit, |(envelope, _): &(Envelope, _)| envelope.size());
+            let batch = frame::take(&mut rest, limit, most, |(envelope, _): &(Envelope, _)| envelope.size());
             let link = link.clone();
             under_way.push(async move {
                 let (envelopes, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();

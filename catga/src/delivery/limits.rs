@@ -98,6 +98,8 @@ impl Default for Limits {
 
 /// Longer than any setting that is meant; beyond, clocks overflow.
 pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// More messages than any node holds at a time; beyond, channels and sums overflow.
+pub(crate) const MOST: usize = 1 << 24;
 
 impl Limits {
     /// The limits that nothing could work with, each with what is wrong.
@@ -136,6 +138,9 @@ impl Limits {
             }
         }
         mistakes.extend(numbers.iter().filter(|(_, number)| *number == 0).map(|(name, _)| (*name, "is zero")));
+        let held = [("concurrency", self.concurrency), ("queue", self.queue), ("in_flight", self.in_flight)];
+        let many = held.iter().filter(|(_, number)| *number > MOST);
+        mistakes.extend(many.map(|(name, _)| (*name, "is more than 16,777,216")));
         if self.silence <= self.heartbeat {
             mistakes.push(("silence", "is not longer than `heartbeat`: every node would count as offline"));
         }

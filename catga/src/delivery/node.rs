@@ -68,8 +68,10 @@ pub(crate) struct Node {
     /// How shutting down ended.
     pub(crate) farewell: OnceLock<Result<(), Error>>,
     pub(crate) shutting_down: AtomicBool,
-    /// Whether another node took this one's id.
+    /// Whether another node took this one's id, or the transport ended.
     pub(crate) replaced: AtomicBool,
+    /// What the transport said when it had ended.
+    pub(crate) cut_off: OnceLock<Error>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) started: Instant,
     /// The tasks behind the durables, which shutdown waits for first.
@@ -118,7 +120,23 @@ impl Node {
 
     /// Why this node takes no further work.
     pub(crate) fn why_closed(&self) -> Error {
-        if self.is_replaced() { Error::replaced(&self.id) } else { Error::shutting_down() }
+        match self.cut_off.get() {
+            Some(error) => error.duplicate(),
+            None if self.is_replaced() => Error::replaced(&self.id),
+            None => Error::shutting_down(),
+        }
+    }
+
+    /// Ends this node, whose queues have ended: a transport that still answers gave its place to another node.
+    pub(crate) async fn lose_its_place(&self) {
+        if self.shutting_down.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(error) = self.link.backlog().await {
+            // Only the task of the replies gets here.
+            drop(self.cut_off.set(error.with_outcome(Outcome::NotStarted)));
+        }
+        self.give_way();
     }
 
     pub(crate) fn is_replaced(&self) -> bool {

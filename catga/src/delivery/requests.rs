@@ -16,7 +16,7 @@ use super::node::Node;
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Outcome},
-    frame::{self, MAX_MESSAGES},
+    frame::{self, MAX_MESSAGES, MAX_TOGETHER},
     transport::Overflow,
 };
 
@@ -68,8 +68,8 @@ impl Requests {
                 biased;
                 _ = sweep.tick() => self.sweep(),
                 count = self.replies.recv_many(&mut replies, MAX_MESSAGES) => match count {
-                    // What waits is told why: this node has left, or another one took its place.
-                    0 => return self.node.give_way(),
+                    // What waits is told why: this node has left, or lost its place.
+                    0 => return self.node.lose_its_place().await,
                     _ => {
                         replies.drain(..).for_each(|reply| self.complete(reply));
                         // A queue that was full is read again afterwards: whatever overflows is counted in the end.
@@ -95,7 +95,7 @@ impl Requests {
         for (node, envelopes) in batches {
             let mut rest = envelopes.into_iter().peekable();
             while rest.peek().is_some() {
-                self.send_frame(&node, frame::take(&mut rest, MAX_MESSAGES, Envelope::size)).await;
+                self.send_frame(&node, frame::take(&mut rest, MAX_MESSAGES, MAX_TOGETHER, Envelope::size)).await;
             }
         }
     }
@@ -148,9 +148,8 @@ impl Requests {
 
 /// What a caller is told whose node ends before it has an answer.
 pub(crate) fn abandoned(node: &Node) -> Error {
-    let why = node.why_closed();
-    if why.kind() == ErrorKind::Replaced {
-        return why.with_outcome(Outcome::Unknown);
+    if node.is_replaced() {
+        return node.why_closed().with_outcome(Outcome::Unknown);
     }
     Error::unknown(ErrorKind::ShuttingDown, "this node ended before the reply came")
 }

@@ -1,6 +1,6 @@
 //! How long a task that takes messages in polls handlers itself, before the rest of its round goes into tasks.
 //!
-//! A handler that computes for long holds up everything behind it in the same queue.
+//! A handler that computes for long holds up everything behind it in the same queue: so by one run a round, and not by all.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ use crate::{
     context::{Metadata, Run, Source},
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Retry},
-    frame::{self, MAX_MESSAGES},
+    frame::{self, MAX_MESSAGES, MAX_TOGETHER},
     id::fingerprint,
     idempotency::{Keep, Key, Memory, Verdict},
     message::Kind,
@@ -244,7 +244,7 @@ impl Server {
             let mut rest = replies.into_iter().peekable();
             while rest.peek().is_some() {
                 let size = |reply: &Reply| reply.result.as_ref().map_or(1_024, Bytes::len);
-                let batch = frame::take(&mut rest, MAX_MESSAGES, size);
+                let batch = frame::take(&mut rest, MAX_MESSAGES, MAX_TOGETHER, size);
                 if let Err(error) = self.node.link.reply(&node, batch).await {
                     tracing::warn!(target: "catga::delivery", %error, %node, "replies could not be sent");
                 }

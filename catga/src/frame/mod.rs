@@ -100,16 +100,17 @@ struct ReplyEntry<'a> {
 /// The most bytes of messages that travel together; a larger message travels alone.
 pub(crate) const MAX_TOGETHER: usize = 64 * 1024;
 
-/// Takes the start of `items` that fits into one frame.
+/// Takes the start of `items` that fits into one frame of at most `most` bytes; at least one.
 pub(crate) fn take<T>(
     items: &mut std::iter::Peekable<impl Iterator<Item = T>>,
     limit: usize,
+    most: usize,
     size: impl Fn(&T) -> usize,
 ) -> Vec<T> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let fits = |batch: &Vec<T>, bytes: usize, item: &T| {
-        batch.is_empty() || (batch.len() < limit && bytes + size(item) <= MAX_TOGETHER)
+        batch.is_empty() || (batch.len() < limit && bytes + size(item) <= most)
     };
     while let Some(item) = items.next_if(|item| fits(&batch, bytes, item)) {
         bytes += size(&item);
@@ -255,6 +256,23 @@ mod tests {
     fn too_many_messages_are_refused_before_they_are_written() {
         let envelopes = vec![envelope(b"x"); MAX_MESSAGES + 1];
         assert_eq!(encode_messages(&envelopes).expect_err("too many").kind(), ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn a_message_takes_no_more_of_a_frame_than_its_size() {
+        let mut largest = Envelope { payload: vec![0; 1 << 20].into(), ..envelope(b"") };
+        let most = MessageId::from_u128(u128::MAX);
+        (largest.id, largest.correlation, largest.causation, largest.time_ms) = (most, most, Some(most), u64::MAX);
+        largest.headers.insert("long", "x".repeat(8_000)).expect("a good header");
+        let key = Some("k".repeat(1_000));
+        largest.request =
+            Some(RequestPart { token: u64::MAX, key, remaining_ms: u64::MAX, deadline_ms: u64::MAX, probe: true });
+        let (handler, most) = ("h".repeat(1_000), u32::MAX);
+        largest.retry = Some(RetryPart { handler, attempt: most, crashes: most, declared: true, replays: most });
+        for envelope in [envelope(b"x"), largest] {
+            let bytes = encode_messages(std::slice::from_ref(&envelope)).expect("it fits").len();
+            assert!(bytes <= envelope.size(), "{bytes} of {}", envelope.size());
+        }
     }
 
     #[test]

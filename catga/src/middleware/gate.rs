@@ -77,7 +77,7 @@ impl Gate {
         let gate = Self(Arc::new(Shared {
             occupied: AtomicUsize::new(0),
             limit: limit.max(1),
-            room: limit.max(1) + queue,
+            room: limit.max(1).saturating_add(queue),
             left: AtomicBool::new(false),
             turns: AtomicUsize::new(0),
             turn: Notify::new(),

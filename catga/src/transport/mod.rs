@@ -32,7 +32,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-pub use self::in_process::InProcess;
+pub use self::in_process::{InProcess, InProcessBuilder};
 #[cfg(feature = "nats")]
 pub use self::nats::{Nats, NatsBuilder, Permissions};
 pub use crate::{
@@ -247,6 +247,12 @@ impl InboxSenders {
 pub trait Link: Send + Sync + 'static {
     /// The largest payload of one message, in bytes.
     fn max_payload(&self) -> usize;
+
+    /// The most bytes, by [`Envelope::size`], that messages which are stored together may take. One that is larger is stored
+    /// alone, or refused.
+    fn max_batch(&self) -> usize {
+        self.max_payload()
+    }
 
     /// Hands events of QoS 0 to every other node that handles them; says nothing of whether they arrive.
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>>;

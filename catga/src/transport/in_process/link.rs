@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a store is tried whose confirmation does not come.
-const STORE_ATTEMPTS: u32 = 3;
+pub(super) const STORE_ATTEMPTS: u32 = 3;
 
 pub(super) struct InProcessLink {
     pub(super) app: Arc<str>,
@@ -68,6 +68,10 @@ impl InProcessLink {
 impl Link for InProcessLink {
     fn max_payload(&self) -> usize {
         self.settings.max_payload
+    }
+
+    fn max_batch(&self) -> usize {
+        self.settings.max_bytes
     }
 
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {

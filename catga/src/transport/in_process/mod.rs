@@ -12,6 +12,7 @@ mod dead_letters;
 mod durable;
 mod faults;
 mod link;
+mod options;
 mod stream;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "testing")]
 pub use self::faults::Traffic;
+pub use self::options::InProcessBuilder;
 use self::{broker::Broker, command::Command, link::InProcessLink};
 #[cfg(feature = "testing")]
 pub(crate) use self::{
@@ -81,15 +83,15 @@ pub struct InProcess {
 
 /// What bounds the broker.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) max_age: Duration,
+struct Settings {
+    max_age: Duration,
     /// Of the stream, and again of what is stored for one durable alone.
-    pub(crate) max_bytes: usize,
-    pub(crate) max_payload: usize,
-    pub(crate) duplicate_window: Duration,
-    pub(crate) store_timeout: Duration,
-    pub(crate) dead_letter_age: Duration,
-    pub(crate) dead_letter_bytes: usize,
+    max_bytes: usize,
+    max_payload: usize,
+    duplicate_window: Duration,
+    store_timeout: Duration,
+    dead_letter_age: Duration,
+    dead_letter_bytes: usize,
 }
 
 impl Default for Settings {
@@ -119,13 +121,12 @@ impl InProcess {
         Self::with(Settings::default())
     }
 
-    /// A broker that gives up the oldest reliable events beyond this many bytes, and keeps as many again of what waits for
-    /// another attempt. An event larger than that is refused as `TooLarge`.
-    pub fn with_max_bytes(bytes: usize) -> Self {
-        Self::with(Settings { max_bytes: bytes, ..Settings::default() })
+    /// Starts to describe a broker with other bounds.
+    pub fn builder() -> InProcessBuilder {
+        InProcessBuilder::default()
     }
 
-    pub(crate) fn with(settings: Settings) -> Self {
+    fn with(settings: Settings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let idle = Arc::new(ArrayQueue::new(1));
         let broker = Broker::new(settings, receiver, commands.downgrade());
