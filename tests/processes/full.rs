@@ -12,7 +12,7 @@ const ROOM: i64 = 32 * 1024;
 /// How many deliveries a node asks for at a time.
 const ASKED: usize = 32;
 /// A node that stood still for so long knows it.
-const SILENCE: Duration = Duration::from_secs(5);
+const STILL: Duration = Duration::from_secs(1);
 
 /// What an operator does to the stream of a running application.
 async fn limit(server: &Server, discard: DiscardPolicy) {
@@ -55,7 +55,7 @@ async fn falls_behind(batch: usize, dies: bool) {
     if dies {
         world.restart(&mut behind).await;
     } else {
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(STILL).await;
         behind.go_on();
     }
     // The last one is still there, and comes after all that is missed.

@@ -33,6 +33,8 @@ const EXPIRES: Duration = Duration::from_secs(8);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// After how much silence a question is taken for lost.
 const SILENCE: Duration = Duration::from_millis(4_500);
+/// How long a delivery is under way, in milliseconds, if nothing stands still.
+const LATE: u64 = 250;
 /// How long the task waits before it asks a server again that refused.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// How long what is under way is waited for when the task ends.
@@ -227,6 +229,10 @@ impl Puller {
         if self.progress.leaves_a_gap(made) {
             // Perhaps for others alone, or this process or the server stood still since the last sign.
             self.progress.fall_behind(self.clock.server_ms() - millis_of(last_sign.elapsed()));
+        }
+        if age > LATE {
+            // It waited on its way: what was stored meanwhile may have found nobody who had asked for it.
+            self.progress.fall_behind(made.stored_ms);
         }
         let times = self.progress.take(made);
         let delay = message.headers.as_ref().and_then(|headers| headers.get(DELAY)?.as_str().parse::<u64>().ok());
