@@ -98,6 +98,8 @@ impl Store {
                             self.stream, refusal.description, refusal.err_code
                         );
                         match refusal.verdict() {
+                            // An earlier attempt may have been taken.
+                            Verdict::Never if doubt => return Err(Error::unknown(ErrorKind::Transport, text)),
                             Verdict::Never => return Err(Error::not_started(ErrorKind::Transport, text)),
                             Verdict::InProcess => {
                                 doubt = true;
