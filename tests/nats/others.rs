@@ -73,3 +73,38 @@ async fn a_refusal_behind_a_lost_confirmation_leaves_the_outcome_unknown() {
     reaches(|| log.len(), 1).await;
     mediator.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_no_room_for_a_dead_letter_runs_as_often_as_it_may_and_its_start_is_kept() {
+    let (server, log) = (server(), Log::default());
+    let mediator = node(&server, "node1", &log).await.handler(keep).build().await.unwrap();
+    let client = bare(&server).await;
+    let padding = "x".repeat(client.max_payload() - 100);
+    let payload = serde_json::json!({ "number": BAD, "padding": padding }).to_string();
+    client.publish(FACT, payload.clone().into()).await.unwrap();
+    let letters = async {
+        loop {
+            match mediator.dead_letters().list(None, 10).await.unwrap() {
+                letters if letters.is_empty() => tokio::time::sleep(Duration::from_millis(100)).await,
+                letters => return letters,
+            }
+        }
+    };
+    let letters = tokio::time::timeout(Duration::from_secs(20), letters).await.unwrap();
+    assert_eq!(log.lines(), ["run 1 of 666", "run 2 of 666", "run 3 of 666", "run 4 of 666"]);
+    let letter = &letters[0];
+    assert_eq!((letters.len(), letter.attempts, letter.failure.code()), (1, 4, "bad"));
+    let text = letter.failure.message();
+    assert!(
+        text.starts_with(&format!("{} bytes, of which", payload.len())) && text.ends_with("it is no fact"),
+        "{text}"
+    );
+    let catga::transport::DeadContent::Unreadable(kept) = &letter.content else { panic!("{letter:?}") };
+    assert!(kept.len() > payload.len() - 4_096 && payload.as_bytes().starts_with(kept));
+    // Its delivery is settled.
+    mediator.shutdown().await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let stream = jetstream.get_stream("catga-events").await.unwrap();
+    let waiting = stream.consumer_info("n~node1").await.unwrap();
+    assert_eq!((waiting.num_pending, waiting.num_ack_pending), (0, 0));
+}
