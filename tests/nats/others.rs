@@ -108,3 +108,15 @@ async fn what_leaves_no_room_for_a_dead_letter_runs_as_often_as_it_may_and_its_s
     let waiting = stream.consumer_info("n~node1").await.unwrap();
     assert_eq!((waiting.num_pending, waiting.num_ack_pending), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_cannot_have_an_event_held_back() {
+    let (server, log) = (server(), Log::default());
+    let mediator = node(&server, "node1", &log).await.handler(keep).build().await.unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("Catga-Delay", "3600000");
+    let client = bare(&server).await;
+    client.publish_with_headers(FACT, headers, r#"{"number":1}"#.into()).await.unwrap();
+    reaches(|| log.len(), 1).await;
+    mediator.shutdown().await.unwrap();
+}

@@ -230,6 +230,8 @@ impl Puller {
         }
         let times = self.progress.take(made);
         let delay = message.headers.as_ref().and_then(|headers| headers.get(DELAY)?.as_str().parse::<u64>().ok());
+        // Nodes delay nothing but what they store again: what others ask for could fill the durable for good.
+        let delay = delay.filter(|_| *message.subject == *self.streams.names.retry(&self.spec.name));
         let left = delay.unwrap_or(0).saturating_sub(age);
         if left > 0 {
             let due = Instant::now() + Duration::from_millis(left);
