@@ -120,3 +120,15 @@ async fn a_publisher_cannot_have_an_event_held_back() {
     reaches(|| log.len(), 1).await;
     mediator.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_its_server_ends_all_the_same() {
+    let (mut server, log) = (server(), Log::default());
+    let mediator = node(&server, "node1", &log).await.handler(keep).build().await.unwrap();
+    server.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let started = Instant::now();
+    let error = mediator.shutdown().await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}

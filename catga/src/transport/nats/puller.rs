@@ -52,7 +52,7 @@ pub(super) struct Puller {
     deliveries: mpsc::Sender<Consumed>,
     settled: (mpsc::Sender<u64>, mpsc::Receiver<u64>),
     more: watch::Receiver<bool>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     pub(super) progress: Progress,
     /// When it is looked at next what was missed, if something may have been.
     pub(super) look_at: Instant,
