@@ -132,3 +132,47 @@ async fn a_node_without_its_server_ends_all_the_same() {
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
+
+/// A server with one user for nodes, who may do no more than they need, and another one.
+struct Guarded {
+    server: Server,
+    printed: String,
+    node: Mediator,
+    other: async_nats::Client,
+}
+
+impl Guarded {
+    async fn start() -> Self {
+        let config = "authorization { user: shop, password: secret }".into();
+        let mut server = Server::start(&ServerOptions { config, ..ServerOptions::default() }).unwrap();
+        let nats = Nats::builder().server(server.url()).user("shop", "secret").connect().await.unwrap();
+        let printed = nats.permissions("catga").to_string();
+        server.reload(&permit(&printed, None)).unwrap();
+        let builder = Mediator::builder().transport(nats).node("node1").limits(limits()).discover(false);
+        let node = builder.state(Log::default()).handler(keep).handler(grow).build().await.unwrap();
+        let other = async_nats::ConnectOptions::with_user_and_password("root".into(), "secret".into());
+        let other = other.connect(server.url()).await.unwrap();
+        Self { server, printed, node, other }
+    }
+
+    fn take_away(&mut self, part: &str) {
+        self.server.reload(&permit(&self.printed, Some(part))).unwrap();
+    }
+}
+
+/// The configuration with what is printed, but for the lines that contain this.
+fn permit(printed: &str, without: Option<&str>) -> String {
+    let kept: Vec<_> = printed.lines().filter(|line| without.is_none_or(|part| !line.contains(part))).collect();
+    let root = "{ user: root, password: secret }";
+    format!("authorization {{ users: [ {root}, {{ user: shop, password: secret, {} }} ] }}", kept.join("\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_may_not_give_up_its_place_is_gone_all_the_same() {
+    let mut guarded = Guarded::start().await;
+    guarded.take_away("CONSUMER.DELETE");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    guarded.node.leave_for_good().await.unwrap_err();
+    let asked = guarded.other.request(GROW, r#"{"size":1,"fails":false}"#.into()).await;
+    assert_eq!(asked.unwrap_err().kind(), async_nats::RequestErrorKind::NoResponders);
+}
