@@ -176,3 +176,26 @@ async fn a_node_that_may_not_give_up_its_place_is_gone_all_the_same() {
     let asked = guarded.other.request(GROW, r#"{"size":1,"fails":false}"#.into()).await;
     assert_eq!(asked.unwrap_err().kind(), async_nats::RequestErrorKind::NoResponders);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_cannot_crowd_out_what_a_node_may_not() {
+    let mut guarded = Guarded::start().await;
+    for number in 0..100 {
+        let question = r#"{"size":1,"fails":false}"#.into();
+        let inbox = format!("catga.inbox.nowhere.{number}");
+        guarded.other.publish_with_reply(GROW, inbox, question).await.unwrap();
+    }
+    let answer = guarded.other.request(GROW, r#"{"size":1,"fails":false}"#.into()).await.unwrap();
+    assert_eq!(&answer.payload[..], br#""x""#);
+    guarded.node.ready().unwrap();
+    guarded.take_away("catga.cluster");
+    let told = async {
+        while guarded.node.ready().is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+    let error = guarded.node.ready().unwrap_err();
+    assert!(error.to_string().contains("catga.cluster.node"), "{error}");
+    guarded.node.shutdown().await.unwrap();
+}

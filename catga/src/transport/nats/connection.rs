@@ -195,7 +195,8 @@ fn listener(state: &Arc<State>, name: &str) -> impl Fn(Event) + Send + Sync + 's
         Event::Closed => state.connected.store(false, Ordering::Release),
         Event::ServerError(ServerError::Other(text)) => {
             tracing::error!(target: "catga::nats", connection = %name, "the server refuses: {text}");
-            if let Some(refused) = Refused::read(&text) {
+            // Foreign callers choose where answers go, and could crowd out what this node needs.
+            if let Some(refused) = Refused::read(&text).filter(|refused| !refused.is_an_answer()) {
                 state.refused.rcu(|known| {
                     let mut all = Vec::clone(known);
                     if all.len() < REFUSALS && !all.contains(&refused) {
