@@ -199,3 +199,21 @@ async fn callers_cannot_crowd_out_what_a_node_may_not() {
     assert!(error.to_string().contains("catga.cluster.node"), "{error}");
     guarded.node.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_large_to_travel_is_an_error_at_once() {
+    let (server, log) = (server(), Log::default());
+    let first = node(&server, "node1", &log).await.build().await.unwrap();
+    let second = node(&server, "node2", &log).await.handler(grow).build().await.unwrap();
+    let started = Instant::now();
+    // With its quotes it is as large as a message can be, without what stands beside it.
+    let error = first.send(Grow { size: (1 << 20) - 2, fails: false }).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::TooLarge, Outcome::Failed), "{error}");
+    let error = first.send(Grow { size: 2 << 20, fails: true }).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::Handler, Outcome::Failed));
+    let failure = error.failure().unwrap();
+    assert_eq!((failure.code(), failure.message().len()), ("large", 64 * 1024));
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    first.shutdown().await.unwrap();
+    second.shutdown().await.unwrap();
+}
