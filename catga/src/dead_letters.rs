@@ -52,7 +52,7 @@ impl DeadLetters {
             return Err(Error::not_started(ErrorKind::Codec, text));
         };
         let mut envelope = *envelope;
-        let replays = letter.replays + 1;
+        let replays = letter.replays.saturating_add(1);
         let again = |handler: Arc<str>| RetryPart {
             handler: handler.to_string(),
             attempt: 1,

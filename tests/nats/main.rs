@@ -4,6 +4,7 @@ mod basics;
 mod faults;
 mod foreign;
 mod options;
+mod others;
 mod permissions;
 mod readiness;
 mod security;

@@ -99,7 +99,7 @@ impl Node {
 
     /// Refuses a reply of a handler of this node that is larger than its limit.
     pub(crate) fn check_reply(&self, handler: &str, size: usize) -> Result<(), Error> {
-        let limit = self.limits.max_reply;
+        let limit = self.limits.max_reply.min(self.link.max_payload());
         if size <= limit {
             return Ok(());
         }

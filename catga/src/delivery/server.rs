@@ -64,6 +64,8 @@ pub(crate) struct Server {
     outgoing: BTreeMap<Arc<str>, Vec<Reply>>,
 }
 
+/// The most bytes of each text of a failure that a caller is told: with more, the reply could be too large to travel.
+const MAX_FAILURE: usize = 64 * 1024;
 /// How many runs that have ended wait for the task.
 const FINISHED: usize = 4_096;
 
@@ -331,8 +333,12 @@ impl RequestRun {
 pub(crate) fn answer_of(handler: &str, error: RunError) -> (Error, bool) {
     match error.cause {
         Cause::Answered | Cause::Panicked => {
-            let remember = error.failure.retry() != Retry::Transient;
-            (Error::handler(handler, error.failure), remember)
+            let failure = match error.failure.size() > MAX_FAILURE {
+                true => error.failure.bounded(MAX_FAILURE),
+                false => error.failure,
+            };
+            let remember = failure.retry() != Retry::Transient;
+            (Error::handler(handler, failure), remember)
         }
         Cause::TimedOut => {
             (Error::unknown(ErrorKind::TimedOut, format!("handler `{handler}`: {}", error.failure.message())), false)

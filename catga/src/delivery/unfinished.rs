@@ -30,6 +30,8 @@ pub(super) struct Stored {
     sequence: u64,
     /// What was not stored.
     refused: Option<Work>,
+    /// The store never takes it.
+    too_large: bool,
 }
 
 /// What a dead letter says beside where and when.
@@ -200,22 +202,23 @@ impl DurableTask {
                         "the store refuses to take a message back: it waits here for its next run"
                     );
                     stop.run_until_cancelled(tokio::time::sleep(delay)).await;
-                    return Stored { sequence, refused: Some(work) };
+                    return Stored { sequence, refused: Some(work), too_large: error.kind() == ErrorKind::TooLarge };
                 }
                 tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
                 tokio::time::sleep(STORE_AGAIN).await;
             }
-            Stored { sequence, refused: None }
+            Stored { sequence, refused: None, too_large: false }
         }));
     }
 
     /// Takes note of a store that has ended. What was refused runs again from here, so that a store that is full can get
-    /// empty; but not what may kill its process: its count is kept in the store, and it goes back there.
+    /// empty; but not what may kill its process: its count is kept in the store, and it goes back there. What is too large
+    /// for the store has no count there: the transport's own limit of deliveries ends it.
     pub(super) async fn stored(&mut self, stored: Stored) {
-        let Stored { sequence, refused } = stored;
+        let Stored { sequence, refused, too_large } = stored;
         if let Some(work) = refused {
             let stopping = self.node.stop.is_cancelled();
-            if !stopping && work.crashes == 0 {
+            if !stopping && (work.crashes == 0 || too_large) {
                 self.round = Round::start();
                 return self.admit(sequence, work).await;
             }
@@ -227,9 +230,11 @@ impl DurableTask {
     }
 }
 
-/// Whether the store says that it will not take a message back: it is full, or the durable was deleted.
+/// Whether the store says that it will not take a message back: it is full, the durable was deleted, or what is to be kept
+/// beside the message makes it too large.
 fn is_refusal(error: &Error) -> bool {
-    error.outcome() == Outcome::NotStarted && matches!(error.kind(), ErrorKind::Overloaded | ErrorKind::NotFound)
+    let refused = matches!(error.kind(), ErrorKind::Overloaded | ErrorKind::NotFound | ErrorKind::TooLarge);
+    refused && error.outcome() == Outcome::NotStarted
 }
 
 /// How often a message was replayed after it had become a dead letter.

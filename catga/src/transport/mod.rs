@@ -264,8 +264,9 @@ pub trait Link: Send + Sync + 'static {
     /// Stores a message for one durable alone, to be delivered when `delay` has passed, and returns when it is stored.
     /// The same `identity` is stored once.
     ///
-    /// A store that is full answers `Overloaded`, one that does not know the durable `NotFound`, both with the outcome
-    /// `NotStarted`: then nothing is stored, and the node goes on with the message itself.
+    /// A store that is full answers `Overloaded`, one that does not know the durable `NotFound`, one that takes no message of
+    /// this size `TooLarge`, all with the outcome `NotStarted`: then nothing is stored, and the node goes on with the message
+    /// itself.
     fn store_for<'a>(
         &'a self,
         durable: &'a str,

@@ -119,7 +119,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `Transport`, `NotStarted` when there is no connection: the message has not left.
+    /// `Transport` when there is no connection, `TooLarge` for more than the server carries; both `NotStarted`: the message
+    /// has not left.
     pub(super) async fn publish(&self, subject: Subject, payload: Bytes) -> Result<(), Error> {
         self.hand_over(|client| async move { client.publish(subject, payload).await }).await
     }
@@ -149,8 +150,12 @@ impl Connection {
                 if error.kind() == async_nats::client::PublishErrorKind::Send {
                     let _ = self.dead.try_send(generation);
                 }
+                let kind = match error.kind() {
+                    async_nats::client::PublishErrorKind::MaxPayloadExceeded => ErrorKind::TooLarge,
+                    _ => ErrorKind::Transport,
+                };
                 let text = format!("the message could not be handed to the connection: {error}");
-                Err(Error::not_started(ErrorKind::Transport, text).with_source(error))
+                Err(Error::not_started(kind, text).with_source(error))
             }
             Err(_) => Err(Error::not_started(
                 ErrorKind::Transport,
@@ -190,7 +195,8 @@ fn listener(state: &Arc<State>, name: &str) -> impl Fn(Event) + Send + Sync + 's
         Event::Closed => state.connected.store(false, Ordering::Release),
         Event::ServerError(ServerError::Other(text)) => {
             tracing::error!(target: "catga::nats", connection = %name, "the server refuses: {text}");
-            if let Some(refused) = Refused::read(&text) {
+            // Foreign callers choose where answers go, and could crowd out what this node needs.
+            if let Some(refused) = Refused::read(&text).filter(|refused| !refused.is_an_answer()) {
                 state.refused.rcu(|known| {
                     let mut all = Vec::clone(known);
                     if all.len() < REFUSALS && !all.contains(&refused) {

@@ -12,11 +12,16 @@ use super::{
     store::{Parcel, Store},
 };
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Failure},
     frame,
     id::MessageId,
-    transport::DeadLetter,
+    transport::{DeadContent, DeadLetter},
 };
+
+/// What the headers of a dead letter take, at most.
+const HEADERS: usize = 1_024;
+/// What the words that say so take in a letter that is cut.
+const SAYING_SO: usize = 256;
 
 /// The dead letters of an application.
 #[derive(Clone)]
@@ -49,11 +54,34 @@ struct Message {
     data: String,
 }
 
+/// A letter without the end of its event, shorter by so many bytes: an event of another program may be as large as a
+/// message can be, and leave no room for what is said of it.
+fn cut(letter: &DeadLetter, excess: usize) -> DeadLetter {
+    let bytes = match &letter.content {
+        DeadContent::Message(event) => &event.payload,
+        DeadContent::Unreadable(bytes) => bytes,
+    };
+    let kept = bytes.slice(..bytes.len().saturating_sub(excess + SAYING_SO));
+    let failure = &letter.failure;
+    let text = format!("{} bytes, of which the first {} are kept: {}", bytes.len(), kept.len(), failure.message());
+    let failure = Failure::new(failure.code().to_owned(), text);
+    DeadLetter { failure, content: DeadContent::Unreadable(kept), ..letter.clone() }
+}
+
 impl DeadLetters {
     /// Stores a letter; the same id is stored once.
     pub(super) async fn bury(&self, store: &Store, letter: &DeadLetter) -> Result<(), Error> {
         let id = letter.id.to_string();
-        let payload = frame::dead::encode_dead(letter)?;
+        let mut payload = frame::dead::encode_dead(letter)?;
+        let room = store.mux.connection().client().max_payload().saturating_sub(HEADERS);
+        if payload.len() > room {
+            let letter = cut(letter, payload.len() - room);
+            tracing::error!(
+                target: "catga::nats", id, durable = %letter.durable,
+                "an event is so large that its dead letter does not fit into a message: only its start is kept"
+            );
+            payload = frame::dead::encode_dead(&letter)?;
+        }
         let parcel = Parcel { subject: self.names.dead(&id), id, headers: delayed(std::time::Duration::ZERO), payload };
         store.put(&parcel).await.map(drop)
     }
@@ -67,6 +95,10 @@ impl DeadLetters {
             let Some(kept) = self.get(StreamKind::Dead, &question).await? else { break };
             behind = kept.sequence;
             match frame::dead::decode_dead(&kept.payload) {
+                // One under another id's subject could not be found by its own.
+                Ok(letter) if kept.subject != *self.names.dead(&letter.id.to_string()) => {
+                    tracing::warn!(target: "catga::nats", sequence = kept.sequence, "what is no dead letter of a node is left out");
+                }
                 Ok(letter) => letters.push((kept.sequence, letter)),
                 Err(error) => {
                     tracing::warn!(target: "catga::nats", sequence = kept.sequence, %error, "a dead letter cannot be read and is left out");

@@ -143,13 +143,16 @@ impl NatsLink {
     }
 
     async fn go(&self, for_good: bool) -> Result<(), Error> {
+        // However this ends, also when nobody waits for it any more.
+        let closing = self.closing.clone().drop_guard();
+        let mut given_up = Ok(());
         if for_good {
             for durable in self.durables.iter().filter(|durable| !durable.shared) {
-                self.streams.delete_durable(&durable.name).await?;
+                given_up = given_up.and(self.streams.delete_durable(&durable.name).await);
             }
         }
         // Nothing is sent here any more by the time that this node is gone.
-        self.closing.cancel();
+        drop(closing);
         drop(tokio::time::timeout(LEAVING, self.receivers.wait()).await);
         drop(round_trip(&self.connections.control).await);
         // What was handed to a client leaves it when it is flushed, and not when it is dropped.
@@ -159,7 +162,7 @@ impl NatsLink {
                 tracing::warn!(target: "catga::nats", ?connection, "not everything may have left");
             }
         }
-        Ok(())
+        given_up
     }
 }
 

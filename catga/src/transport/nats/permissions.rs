@@ -78,12 +78,10 @@ impl Permissions {
         &self.subscribe
     }
 
-    /// Whether a refusal keeps a node from its work. Answers to foreign callers go where they say: whether that is
-    /// permitted is their affair.
+    /// Whether a refusal keeps a node from its work.
     pub(super) fn needs(&self, refused: &Refused) -> bool {
         let list = if refused.publish { &self.publish } else { &self.subscribe };
-        let foreign = refused.publish && refused.subject.starts_with("_INBOX.");
-        !foreign && list.iter().any(|pattern| covers(pattern, &refused.subject))
+        !refused.is_an_answer() && list.iter().any(|pattern| covers(pattern, &refused.subject))
     }
 }
 
@@ -141,6 +139,11 @@ impl Refused {
         let (_, subject) = rest.split_once('"')?;
         let (subject, _) = subject.split_once('"')?;
         Some(Self { publish, subject: subject.to_owned() })
+    }
+
+    /// Whether it is of an answer to a foreign caller, which goes where that says: whether it may is the caller's affair.
+    pub(super) fn is_an_answer(&self) -> bool {
+        self.publish && self.subject.starts_with("_INBOX.")
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Puller {
     deliveries: mpsc::Sender<Consumed>,
     settled: (mpsc::Sender<u64>, mpsc::Receiver<u64>),
     more: watch::Receiver<bool>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     pub(super) progress: Progress,
     /// When it is looked at next what was missed, if something may have been.
     pub(super) look_at: Instant,
@@ -236,6 +236,8 @@ impl Puller {
         }
         let times = self.progress.take(made);
         let delay = message.headers.as_ref().and_then(|headers| headers.get(DELAY)?.as_str().parse::<u64>().ok());
+        // Nodes delay nothing but what they store again: what others ask for could fill the durable for good.
+        let delay = delay.filter(|_| *message.subject == *self.streams.names.retry(&self.spec.name));
         let left = delay.unwrap_or(0).saturating_sub(age);
         if left > 0 {
             let due = Instant::now() + Duration::from_millis(left);

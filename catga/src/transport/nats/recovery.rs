@@ -16,8 +16,9 @@ impl Puller {
     /// Finds out whether something fell off the stream before it came.
     pub(super) async fn look_for_missed(&mut self) {
         self.look_at = Instant::now() + LOOK;
-        // A server that does not answer now is asked again.
-        let Ok(stream) = self.streams.info(StreamKind::Events).await else { return };
+        // A server that does not answer now is asked again, and does not keep the node from ending.
+        let asked = self.stop.run_until_cancelled(self.streams.info(StreamKind::Events)).await;
+        let Some(Ok(stream)) = asked else { return };
         let state = stream.state;
         // Where all has fallen off, the last of it is as young as anything that was lost.
         let oldest = if state.messages == 0 { state.last_timestamp } else { state.first_timestamp };

@@ -56,6 +56,8 @@ enum Verdict {
     Full,
     /// The server is not ready: no leader, or the stream is being made.
     NotReady,
+    /// It takes no message of this size.
+    TooLarge,
     /// It will never take this.
     Never,
 }
@@ -66,7 +68,7 @@ impl Refusal {
         match self.err_code {
             10_158 => Verdict::InProcess,
             10_167 | 10_077 | 10_023 | 10_008 | 10_047 => Verdict::Full,
-            10_054 => Verdict::Never,
+            10_054 => Verdict::TooLarge,
             _ if self.code == 503 || self.code == 429 => Verdict::NotReady,
             _ => Verdict::Never,
         }
@@ -98,7 +100,12 @@ impl Store {
                             self.stream, refusal.description, refusal.err_code
                         );
                         match refusal.verdict() {
+                            // An earlier attempt may have been taken.
+                            Verdict::Never | Verdict::TooLarge if doubt => {
+                                return Err(Error::unknown(ErrorKind::Transport, text));
+                            }
                             Verdict::Never => return Err(Error::not_started(ErrorKind::Transport, text)),
+                            Verdict::TooLarge => return Err(Error::not_started(ErrorKind::TooLarge, text)),
                             Verdict::InProcess => {
                                 doubt = true;
                                 Error::unknown(ErrorKind::Transport, text)
@@ -130,7 +137,8 @@ impl Store {
                 }
             };
             let limit = if error.kind() == ErrorKind::Overloaded { FULL_FOR } else { OFFERED_FOR };
-            if started.elapsed() + pause >= limit || error.kind() == ErrorKind::ShuttingDown {
+            let hopeless = matches!(error.kind(), ErrorKind::ShuttingDown | ErrorKind::TooLarge);
+            if started.elapsed() + pause >= limit || hopeless {
                 let outcome = if doubt { Outcome::Unknown } else { error.outcome() };
                 return Err(error.with_outcome(outcome));
             }
@@ -152,7 +160,7 @@ mod tests {
         assert_eq!(verdict(503, 10_077), Verdict::Full);
         assert_eq!(verdict(503, 10_008), Verdict::Full);
         assert_eq!(verdict(503, 10_118), Verdict::NotReady);
-        assert_eq!(verdict(400, 10_054), Verdict::Never);
+        assert_eq!(verdict(400, 10_054), Verdict::TooLarge);
         assert_eq!(verdict(400, 10_060), Verdict::Never);
     }
 }
