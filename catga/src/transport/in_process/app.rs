@@ -73,17 +73,19 @@ impl App {
             let name = spec.name.clone();
             let head = self.stream.head();
             let state = self.durables.entry(name.clone()).or_insert_with(|| DurableState::new(spec.clone(), head));
-            let unwanted = state.subscribe(spec, head);
-            let owed: Vec<_> = self
+            // What it owes and no longer wants; looked at before it forgets since when it wanted what.
+            let unwanted: Vec<_> = self
                 .stream
                 .from(0)
-                .filter(|(sequence, stored)| unwanted.contains(&stored.name) && state.owes(*sequence))
+                .filter(|(_, stored)| !spec.events.contains(&stored.name))
+                .filter(|(sequence, stored)| state.wants(&stored.name, *sequence) && state.owes(*sequence))
                 .map(|(sequence, _)| sequence)
                 .collect();
+            state.subscribe(spec, head);
             let (sender, receiver) = mpsc::channel(2 * CREDIT);
             let (node, incarnation) = (node.node.clone(), node.incarnation);
             state.connect(Member { node, incarnation, sender, credit: 0, doubtful_until: None });
-            for sequence in owed {
+            for sequence in unwanted {
                 state.acknowledge(sequence);
                 self.stream.settle(sequence);
             }

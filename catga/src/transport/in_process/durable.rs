@@ -92,17 +92,13 @@ impl DurableState {
         state
     }
 
-    /// Takes over a new registration; gives the names of the events that are no longer wanted.
-    pub(super) fn subscribe(&mut self, spec: Durable, head: u64) -> Vec<Arc<str>> {
+    /// Takes over a new registration.
+    pub(super) fn subscribe(&mut self, spec: Durable, head: u64) {
         for name in &spec.events {
             self.since.entry(name.clone()).or_insert(head);
         }
-        let unwanted: Vec<_> = self.since.keys().filter(|name| !spec.events.contains(name)).cloned().collect();
-        for name in &unwanted {
-            self.since.remove(name);
-        }
+        self.since.retain(|name, _| spec.events.contains(name));
         self.spec = spec;
-        unwanted
     }
 
     /// Whether an entry of the stream is for this durable.
