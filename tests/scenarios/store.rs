@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use catga::{
-    Context, Error, ErrorKind, Event, Failure, Kind, Mediator, Message, MessageId, Outcome, State, handler,
+    Context, Error, ErrorKind, Event, Failure, Kind, Limits, Mediator, Message, MessageId, Outcome, State, handler,
     testing::Harness,
     transport::{
         Backlog, Capabilities, Consumed, Consumer, DeadContent, DeadLetter, Delivery, Envelope, InProcess, Joined,
@@ -230,11 +230,12 @@ async fn a_node_that_shuts_down_gives_back_what_the_store_refused() {
     let (harness, log) = (Harness::new(), Log::default());
     let played = played(&harness, Some(ErrorKind::Overloaded), mpsc::channel(1).1);
     let builder = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file_at_last);
-    let first = builder.build().await.unwrap();
+    let limits = Limits { shutdown: Duration::from_millis(400), ..Limits::default() };
+    let first = builder.limits(limits).build().await.unwrap();
     let _second = harness.node("node2").discover(false).build().await.unwrap();
     first.publish_all(["a", "b"].map(|text| Filed { text: text.into(), seconds: 0 })).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    first.shutdown().await.unwrap();
+    assert_eq!(first.shutdown().await.unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(log.len(), 2, "the second run comes after a second");
     let builder = harness.node("node1").discover(false).state(log.clone()).handler(file_at_last);
     let _first = builder.build().await.unwrap();

@@ -139,6 +139,11 @@ impl HandlerTable {
         self.handlers().map(|handler| handler.occupied()).sum()
     }
 
+    /// Handlers of requests that run or wait.
+    pub(crate) fn answering(&self) -> usize {
+        self.routes().filter_map(|route| route.request.as_ref()).map(|handler| handler.occupied()).sum()
+    }
+
     /// The names of the events of one quality of service that have handlers.
     pub(crate) fn handled_events(&self, qos: Qos) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self

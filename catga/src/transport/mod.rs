@@ -274,7 +274,8 @@ pub trait Link: Send + Sync + 'static {
     /// Deletes a dead letter; says whether it was there.
     fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// How many messages wait, delivered or not.
+    /// How many messages wait, delivered or not. It is a node that shuts down who asks: from then on the transport takes it
+    /// for one that leaves, so that of several that shut down together the last to ask is told that it is.
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>>;
 
     /// Leaves the application: nothing more is received. `for_good` also gives up the node's own durables.
@@ -285,11 +286,11 @@ pub trait Link: Send + Sync + 'static {
 /// How many messages wait in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// For the durables that this node consumes.
+    /// For the durables that this node consumes, and no other node that stays.
     pub here: usize,
     /// For durables that no node consumes now.
     pub nowhere: usize,
-    /// How many other nodes are connected.
+    /// How many other nodes are connected, and stay.
     pub others: usize,
 }
 

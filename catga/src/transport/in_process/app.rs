@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) incarnation: u64,
     pub(super) inbox: InboxSenders,
     pub(super) events: Vec<Arc<str>>,
+    /// It shuts down: what is stored is left to those who stay.
+    pub(super) leaving: bool,
 }
 
 impl App {
@@ -63,13 +65,13 @@ impl App {
 
     pub(super) fn join(
         &mut self,
-        node: Registration,
+        mut node: Registration,
         commands: &mpsc::Sender<Command>,
     ) -> (Inbox, Vec<Box<dyn Consumer>>) {
         let (senders, inbox) = Inbox::new(node.queue);
         let from = From { app: node.app.clone(), node: node.node.clone(), incarnation: node.incarnation };
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
-        for spec in node.durables {
+        for spec in std::mem::take(&mut node.durables) {
             let name = spec.name.clone();
             let head = self.stream.head();
             let state = self.durables.entry(name.clone()).or_insert_with(|| DurableState::new(spec.clone(), head));
@@ -97,7 +99,8 @@ impl App {
                 asked: 0,
             }));
         }
-        self.nodes.insert(node.node, Node { incarnation: node.incarnation, inbox: senders, events: node.events });
+        let Registration { node, incarnation, events, .. } = node;
+        self.nodes.insert(node, Node { incarnation, inbox: senders, events, leaving: false });
         (inbox, consumers)
     }
 
@@ -255,17 +258,23 @@ impl App {
         asker.inbox.reply(Reply::new(request.token, Err(Error::not_started(kind, text))));
     }
 
-    pub(super) fn backlog(&self, node: &str, incarnation: u64) -> Backlog {
+    /// What waits, for a node that shuts down: from now on it counts as one that leaves.
+    pub(super) fn backlog(&mut self, node: &str, incarnation: u64) -> Backlog {
+        if let Some(asking) = self.nodes.get_mut(node).filter(|asking| asking.incarnation == incarnation) {
+            asking.leaving = true;
+        }
         let sum = |keep: &dyn Fn(&DurableState) -> bool| {
             let kept = self.durables.values().filter(|durable| keep(durable));
             kept.map(|durable| durable.backlog(&self.stream)).sum()
         };
-        let alive = |(id, other): (&Arc<str>, &Node)| **id != *node && !other.inbox.requests.is_closed();
-        let others = self.nodes.iter().filter(|entry| alive(*entry)).count();
+        let stays = |id: &Arc<str>| {
+            let other = self.nodes.get(id).filter(|other| !other.leaving && !other.inbox.requests.is_closed());
+            **id != *node && other.is_some()
+        };
         Backlog {
-            here: sum(&|durable| durable.serves(node, incarnation)),
-            nowhere: sum(&|durable| !durable.has_members()),
-            others,
+            here: sum(&|durable| durable.serves(node, incarnation) && !durable.consumers().any(stays)),
+            nowhere: sum(&|durable| durable.consumers().next().is_none()),
+            others: self.nodes.keys().filter(|id| stays(id)).count(),
         }
     }
 
@@ -278,7 +287,7 @@ impl App {
                 + used(inbox.requests.capacity(), inbox.requests.max_capacity())
                 + used(inbox.replies.capacity(), inbox.replies.max_capacity())
         };
-        let connected = self.durables.values().filter(|durable| durable.has_members());
+        let connected = self.durables.values().filter(|durable| durable.consumers().next().is_some());
         Pending {
             owed: connected.map(|durable| durable.backlog(&self.stream)).sum(),
             queued: self.nodes.values().filter(|node| !node.inbox.events.is_closed()).map(queued).sum(),

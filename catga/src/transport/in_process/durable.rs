@@ -283,8 +283,9 @@ impl DurableState {
         unseen + waiting + open + self.own.len()
     }
 
-    pub(super) fn has_members(&self) -> bool {
-        self.members.iter().any(|member| !member.sender.is_closed())
+    /// The nodes that consume it.
+    pub(super) fn consumers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.members.iter().filter(|member| !member.sender.is_closed()).map(|member| &member.node)
     }
 }
 
