@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use super::{
     durable::{DurableTask, Open, settle_with},
@@ -45,7 +46,7 @@ impl DurableTask {
     /// Decides what becomes of a message that a handler failed.
     pub(super) fn fail(&mut self, sequence: u64, mut work: Work, error: RunError) {
         if self.node.is_replaced() {
-            return self.not_started(sequence, work);
+            return self.store_for_others(sequence, work);
         }
         let policy = work.handler.retry;
         if error.repeats_event() && work.attempt < policy.attempts {
@@ -192,7 +193,15 @@ impl DurableTask {
             open.left += 1;
         }
         let stop = self.node.stop.clone();
+        // When the node stops, one after the other: what it has begun is stored in its order.
+        let mut turn = stop.is_cancelled().then(|| {
+            let (over, next) = oneshot::channel::<()>();
+            (self.last_store.replace(next), over)
+        });
         self.stores.push(Box::pin(async move {
+            if let Some((Some(before), _)) = turn.as_mut() {
+                drop(before.await);
+            }
             while let Err(error) = attempt().await {
                 if let Some((work, delay)) = work.take_if(|_| is_refusal(&error)) {
                     tracing::error!(

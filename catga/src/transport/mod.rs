@@ -327,7 +327,7 @@ pub enum Consumed {
 pub struct Delivery {
     /// Tells this delivery from every other of the durable; the same when it is made again.
     pub sequence: u64,
-    /// How often it has been made, this time included.
+    /// How often it has been made, this time included, but not those from which it came back untouched.
     pub deliveries: u32,
     /// The messages, or bytes that are none with the reason.
     pub messages: Result<Vec<Envelope>, (Bytes, Error)>,
@@ -362,4 +362,8 @@ pub enum Settlement {
     Progress,
     /// It is to be made again, to whoever is there, when the delay has passed.
     GiveBack(Duration),
+    /// Nothing of it was begun, and its node stops: it is to be made again, to whoever is there, in its place before all that
+    /// comes behind it, and this time does not count. A store that counts every delivery may count it all the same: a
+    /// message that comes back three times so is taken for one that may kill its process, and runs alone from then on.
+    Untouched,
 }

@@ -188,16 +188,23 @@ impl App {
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, name: &Arc<str>, sequence: u64, deliveries: u32, settlement: Settlement) {
+    pub(super) fn settle(
+        &mut self,
+        from: &From,
+        name: &Arc<str>,
+        sequence: u64,
+        deliveries: u32,
+        settlement: Settlement,
+    ) {
         let Some(durable) = self.durables.get_mut(name) else { return };
         let now = Instant::now();
-        let open = durable.open.get(&sequence).map(|open| (open.deliveries, open.lease_ends));
+        let open = durable.open.get(&sequence);
         // Made again meanwhile, it is another one's to give back or to hold; done is done, whoever says so.
-        let current = open.is_some_and(|(made, _)| made == deliveries);
+        let current = open.is_some_and(|open| open.deliveries == deliveries && open.node == from.node);
         if !current && settlement != Settlement::Acknowledge {
             return;
         }
-        if let Some((_, lease_ends)) = open {
+        if let Some(lease_ends) = open.map(|open| open.lease_ends) {
             self.timers.remove(&(lease_ends, name.clone(), sequence, Timer::LeaseEnds));
         }
         match settlement {
@@ -218,6 +225,7 @@ impl App {
                     self.timers.insert((now + delay, name.clone(), sequence, Timer::ComesDue));
                 }
             }
+            Settlement::Untouched => durable.put_back(sequence),
         }
     }
 
@@ -333,7 +341,8 @@ mod tests {
         };
         assert_eq!([1, 2, 3].map(|one| store(&mut app, one)), [Ok(()), Ok(()), Err(ErrorKind::Overloaded)]);
         assert_eq!(store(&mut app, 2), Ok(()), "it is here already");
-        app.settle(&"n.node1".into(), 1, 1, Settlement::Acknowledge);
+        let from = From { app: "app".into(), node: "node1".into(), incarnation: 1 };
+        app.settle(&from, &"n.node1".into(), 1, 1, Settlement::Acknowledge);
         assert_eq!(store(&mut app, 3), Ok(()));
         assert_eq!(app.backlog("node1", 1).here, 2);
     }

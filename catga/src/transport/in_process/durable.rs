@@ -9,8 +9,11 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::stream::Stream;
-use crate::transport::{Consumed, Durable};
+use super::stream::{Stored, Stream};
+use crate::{
+    frame,
+    transport::{Consumed, Durable},
+};
 
 /// The state of one durable.
 #[derive(Debug)]
@@ -24,8 +27,9 @@ pub(super) struct DurableState {
     own: BTreeMap<u64, Bytes>,
     /// How many bytes those take.
     pub(super) own_bytes: usize,
-    /// What is to be delivered before anything new.
-    ready: BTreeSet<u64>,
+    /// What is to be delivered before anything new: first what was stored for this durable alone, which is what remained of
+    /// deliveries that came before those of the stream.
+    ready: BTreeSet<(Source, u64)>,
     /// Delivered and not settled.
     pub(super) open: BTreeMap<u64, Open>,
     /// How often something was delivered that waits to be delivered again.
@@ -38,6 +42,13 @@ pub(super) struct DurableState {
     missed: u64,
     /// Since when no node has been connected.
     pub(super) alone_since: Option<Instant>,
+}
+
+/// Where something to be delivered is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Own,
+    Stream,
 }
 
 /// A delivery that is not settled.
@@ -110,7 +121,7 @@ impl DurableState {
     pub(super) fn owes(&self, sequence: u64) -> bool {
         sequence >= self.cursor
             || self.open.contains_key(&sequence)
-            || self.ready.contains(&sequence)
+            || self.ready.contains(&(Source::Stream, sequence))
             || self.counts.contains_key(&sequence)
     }
 
@@ -171,8 +182,12 @@ impl DurableState {
     pub(super) fn make_ready(&mut self, sequence: u64) {
         if self.own.contains_key(&sequence) && !self.open.contains_key(&sequence) || self.counts.contains_key(&sequence)
         {
-            self.ready.insert(sequence);
+            self.ready.insert((self.source(sequence), sequence));
         }
+    }
+
+    fn source(&self, sequence: u64) -> Source {
+        if self.own.contains_key(&sequence) { Source::Own } else { Source::Stream }
     }
 
     /// Takes a delivery back: it is made again once ready.
@@ -180,6 +195,14 @@ impl DurableState {
         let Some(open) = self.open.remove(&sequence) else { return false };
         self.counts.insert(sequence, open.deliveries);
         true
+    }
+
+    /// Takes a delivery back that was not begun, as if it had not been made.
+    pub(super) fn put_back(&mut self, sequence: u64) {
+        if self.take_back(sequence) {
+            self.counts.entry(sequence).and_modify(|count| *count -= 1);
+            self.make_ready(sequence);
+        }
     }
 
     /// Takes a delivery back whose lease has ended, and makes it again.
@@ -196,7 +219,7 @@ impl DurableState {
     /// Settles a delivery, also one that waits to be made again; says whether an entry of the stream is done with.
     pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
         let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
-        self.ready.remove(&sequence);
+        self.ready.remove(&(self.source(sequence), sequence));
         self.gone.remove(&sequence);
         match self.own.remove(&sequence) {
             Some(frame) => {
@@ -215,7 +238,7 @@ impl DurableState {
         if self.open.contains_key(&sequence) {
             self.gone.insert(sequence, messages);
         } else {
-            self.ready.remove(&sequence);
+            self.ready.remove(&(Source::Stream, sequence));
             self.counts.remove(&sequence);
             self.missed += messages;
         }
@@ -259,7 +282,7 @@ impl DurableState {
     }
 
     fn take_next(&mut self, stream: &mut Stream) -> Option<(u64, Bytes)> {
-        while let Some(sequence) = self.ready.pop_first() {
+        while let Some((_, sequence)) = self.ready.pop_first() {
             let kept = self.own.get(&sequence).or_else(|| stream.get(sequence).map(|stored| &stored.frame));
             if let Some(frame) = kept {
                 return Some((sequence, frame.clone()));
@@ -275,12 +298,14 @@ impl DurableState {
         found
     }
 
-    /// How many deliveries are open, and how many messages wait for one, given what the stream still holds for it.
+    /// How many messages are in open deliveries or wait for one, given what the stream still holds for it.
     pub(super) fn backlog(&self, stream: &Stream) -> usize {
-        let unseen = stream.from(self.cursor).filter(|(sequence, stored)| self.wants(&stored.name, *sequence)).count();
-        let waiting = self.counts.keys().filter(|sequence| !self.own.contains_key(sequence)).count();
-        let open = self.open.keys().filter(|sequence| !self.own.contains_key(sequence)).count();
-        unseen + waiting + open + self.own.len()
+        let messages = |stored: &Stored| usize::try_from(frame::count(&stored.frame)).unwrap_or(usize::MAX);
+        let unseen = stream.from(self.cursor).filter(|(sequence, stored)| self.wants(&stored.name, *sequence));
+        let seen = self.counts.keys().chain(self.open.keys()).filter(|sequence| !self.own.contains_key(sequence));
+        unseen.map(|(_, stored)| messages(stored)).sum::<usize>()
+            + seen.map(|sequence| stream.get(*sequence).map_or(1, messages)).sum::<usize>()
+            + self.own.len()
     }
 
     /// The nodes that consume it.
