@@ -29,8 +29,8 @@ const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// A store that has ended, for the delivery of this number.
 pub(super) struct Stored {
     sequence: u64,
-    /// What was not stored.
-    refused: Option<Work>,
+    /// What was not stored, and why.
+    refused: Option<(Work, ErrorKind)>,
 }
 
 /// What a dead letter says beside where and when.
@@ -182,15 +182,18 @@ impl DurableTask {
     }
 
     /// Stores until the store confirms; the delivery is not settled before. Work that the store refuses comes back when its
-    /// delay has passed.
+    /// delay has passed. But when the node stops, nothing of a delivery of several runs comes back: a part of it may be done
+    /// or stored, and would be handled twice.
     fn store(
         &mut self,
         sequence: u64,
         attempt: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + 'static,
         mut work: Option<(Work, Duration)>,
     ) {
+        let mut alone = false;
         if let Some(open) = self.open.get_mut(&sequence) {
             open.left += 1;
+            alone = open.work == 1;
         }
         let stop = self.node.stop.clone();
         // When the node stops, one after the other: what it has begun is stored in its order.
@@ -203,13 +206,14 @@ impl DurableTask {
                 drop(before.await);
             }
             while let Err(error) = attempt().await {
-                if let Some((work, delay)) = work.take_if(|_| is_refusal(&error)) {
+                let insists = stop.is_cancelled() && !alone && error.kind() == ErrorKind::Overloaded;
+                if let Some((work, delay)) = work.take_if(|_| is_refusal(&error) && !insists) {
                     tracing::error!(
                         target: "catga::delivery", %error, handler = %work.handler.name, id = %work.envelope.id,
                         "the store refuses to take a message back: it waits here for its next run"
                     );
                     stop.run_until_cancelled(tokio::time::sleep(delay)).await;
-                    return Stored { sequence, refused: Some(work) };
+                    return Stored { sequence, refused: Some((work, error.kind())) };
                 }
                 tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
                 tokio::time::sleep(STORE_AGAIN).await;
@@ -222,13 +226,19 @@ impl DurableTask {
     /// empty; but not what may kill its process: its count is kept in the store, and it goes back there.
     pub(super) async fn stored(&mut self, stored: Stored) {
         let Stored { sequence, refused } = stored;
-        if let Some(work) = refused {
+        if let Some((work, refusal)) = refused {
             let stopping = self.node.stop.is_cancelled();
             if !stopping && work.crashes == 0 {
                 self.round = Round::start();
                 return self.admit(sequence, work).await;
             }
-            if let Some(open) = self.open.get_mut(&sequence) {
+            if stopping
+                && refusal == ErrorKind::Overloaded
+                && self.open.get(&sequence).is_some_and(|open| open.work > 1)
+            {
+                // Refused before the node stopped.
+                self.store_again(sequence, work, Duration::ZERO);
+            } else if let Some(open) = self.open.get_mut(&sequence) {
                 open.give_back = Some(if stopping { Duration::ZERO } else { STORE_AGAIN });
             }
         }
