@@ -309,7 +309,7 @@ mod tests {
     use crate::transport::Durable;
 
     /// An application with one node, and what that receives.
-    fn app() -> (App, Inbox) {
+    fn app() -> (App, Inbox, Vec<Box<dyn Consumer>>) {
         let durable = Durable {
             name: "n.node1".into(),
             events: Vec::new(),
@@ -327,14 +327,14 @@ mod tests {
             queue: 1,
         };
         let mut app = App::new();
-        let (inbox, _) = app.join(node, &mpsc::channel(1).0);
-        (app, inbox)
+        let (inbox, consumers) = app.join(node, &mpsc::channel(1).0);
+        (app, inbox, consumers)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_for_another_attempt_is_bounded_and_what_is_refused_is_not_remembered() {
         let settings = Settings { max_bytes: 1_000, ..Settings::default() };
-        let (mut app, _inbox) = app();
+        let (mut app, _inbox, _consumers) = app();
         let store = |app: &mut App, identity| {
             let frame = Bytes::from(vec![0; 400]);
             app.store_for(&"n.node1".into(), frame, identity, Duration::ZERO, &settings).map_err(|error| error.kind())
@@ -348,8 +348,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_being_handled_can_be_stored_again_however_full_the_store_is() {
+        let settings = Settings { max_bytes: 1_000, ..Settings::default() };
+        let (mut app, _inbox, _consumers) = app();
+        let name = "n.node1".into();
+        let store = |app: &mut App, identity| {
+            let frame = Bytes::from(vec![0; 500]);
+            app.store_for(&name, frame, identity, Duration::ZERO, &settings).map_err(|error| error.kind())
+        };
+        let durable = |app: &mut App| std::mem::take(&mut app.durables).remove(&name).unwrap();
+        assert_eq!([1, 2, 3].map(|one| store(&mut app, one)), [Ok(()), Ok(()), Err(ErrorKind::Overloaded)]);
+        let mut state = durable(&mut app);
+        state.pull("node1", 1, 1);
+        state.make_ready(1);
+        assert_eq!(state.next_due(&mut app.stream, Instant::now()).map(|due| due.sequence), Some(1));
+        app.durables.insert(name.clone(), state);
+        assert_eq!([3, 4].map(|one| store(&mut app, one)), [Ok(()), Err(ErrorKind::Overloaded)]);
+        let from = From { app: "app".into(), node: "node1".into(), incarnation: 1 };
+        app.settle(&from, &name, 1, 1, Settlement::Acknowledge);
+        assert_eq!(store(&mut app, 4), Err(ErrorKind::Overloaded), "its room was taken when it was stored again");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_node_that_ended_without_a_word_is_forgotten() {
-        let (mut app, inbox) = app();
+        let (mut app, inbox, _consumers) = app();
         app.keep_house(&Settings::default(), Instant::now());
         assert_eq!(app.nodes.len(), 1);
         // While it shuts down it takes no more requests, but waits for replies.

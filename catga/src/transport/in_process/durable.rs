@@ -25,7 +25,7 @@ pub(super) struct DurableState {
     cursor: u64,
     /// Messages stored for this durable alone.
     own: BTreeMap<u64, Bytes>,
-    /// How many bytes those take.
+    /// How many bytes those take that are not delivered. What is delivered makes room for what its node stores in its place.
     pub(super) own_bytes: usize,
     /// What is to be delivered before anything new: first what was stored for this durable alone, which is what remained of
     /// deliveries that came before those of the stream.
@@ -194,6 +194,7 @@ impl DurableState {
     pub(super) fn take_back(&mut self, sequence: u64) -> bool {
         let Some(open) = self.open.remove(&sequence) else { return false };
         self.counts.insert(sequence, open.deliveries);
+        self.own_bytes += self.own.get(&sequence).map_or(0, Bytes::len);
         true
     }
 
@@ -218,12 +219,13 @@ impl DurableState {
 
     /// Settles a delivery, also one that waits to be made again; says whether an entry of the stream is done with.
     pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
-        let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
+        let open = self.open.remove(&sequence).is_some();
+        let known = self.counts.remove(&sequence).is_some() || open;
         self.ready.remove(&(self.source(sequence), sequence));
         self.gone.remove(&sequence);
         match self.own.remove(&sequence) {
             Some(frame) => {
-                self.own_bytes -= frame.len();
+                self.own_bytes -= if open { 0 } else { frame.len() };
                 false
             }
             None => known,
@@ -255,6 +257,7 @@ impl DurableState {
         }
         let (sequence, frame) = next?;
         member.credit -= 1;
+        self.own_bytes -= self.own.get(&sequence).map_or(0, Bytes::len);
         let deliveries = self.counts.remove(&sequence).unwrap_or(0) + 1;
         let node = member.node.clone();
         self.open.insert(sequence, Open { node, deliveries, lease_ends: now + self.spec.ack_wait });
