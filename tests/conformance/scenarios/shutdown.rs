@@ -59,6 +59,42 @@ async fn nodes_that_stop_together_leave_nothing_undone_that_they_have_time_for(b
     bench.settled().await;
 }
 
+async fn restarts_in_the_middle_keep_the_order_of_a_handler_that_runs_once_at_a_time(bench: &Bench) {
+    let limits = Limits { concurrency: 1, shutdown: Duration::from_secs(1), ..limits() };
+    bench.start("node1", &[]).await;
+    bench.start_with("node2", &[NOTE], limits.clone()).await;
+    // Few at a time, which are polled, and so published, in their order.
+    for first in (0..400).step_by(25) {
+        bench.publish_all("node1", first..first + 25, &Plan { before_ms: 10, ..Plan::default() }).await;
+    }
+    for _ in 0..3 {
+        bench.pass(Duration::from_millis(100)).await;
+        bench.shut_down("node2", false).await;
+        bench.start_with("node2", &[NOTE], limits.clone()).await;
+    }
+    bench.settled().await;
+}
+
+/// A store that only appends brings what remains of a delivery that was begun behind the next one.
+fn in_order(history: &History) -> bool {
+    history.capabilities().survives_the_process || history.effects().map(|(.., run)| run.number).eq(0..400)
+}
+
+async fn restarts_between_runs_cost_none_and_add_none(bench: &Bench) {
+    for node in ["node1", "node2"] {
+        bench.start(node, &[SHARE]).await;
+    }
+    bench.publish_all("node1", 0..100, &Plan { fails: 2, before_ms: 20, ..Plan::default() }).await;
+    bench.publish_all("node2", 100..110, &Plan { fails: 4, before_ms: 20, ..Plan::default() }).await;
+    // The delays between the runs of a message are 100 ms and more.
+    for node in ["node1", "node2"].into_iter().cycle().take(10) {
+        bench.pass(Duration::from_millis(90)).await;
+        bench.shut_down(node, false).await;
+        bench.start(node, &[SHARE]).await;
+    }
+    bench.settled().await;
+}
+
 async fn a_handler_that_never_returns_does_not_keep_a_node_from_leaving(bench: &Bench) {
     let limits = Limits { concurrency: 4, shutdown: Duration::from_secs(2), ..limits() };
     bench.start("node1", &[]).await;
@@ -79,5 +115,9 @@ conformance_tests! {
         |history| in_time(history) && history.effects().count() == 230;
     nodes_that_stop_together_leave_nothing_undone_that_they_have_time_for, [],
         |history| in_time(history) && history.effects().count() == 400;
+    restarts_in_the_middle_keep_the_order_of_a_handler_that_runs_once_at_a_time, [],
+        |history| history.effects().count() == 400 && in_order(history);
+    restarts_between_runs_cost_none_and_add_none, [],
+        |history| in_time(history) && history.starts().count() == 340;
     a_handler_that_never_returns_does_not_keep_a_node_from_leaving, [P9], |history| !in_time(history);
 }
