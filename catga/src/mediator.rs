@@ -198,7 +198,8 @@ impl Mediator {
     /// Stops the node: takes nothing more, lets running handlers finish, gives back what was not started, and leaves.
     ///
     /// It takes at most [`Limits::shutdown`](crate::Limits::shutdown); handlers that still run then are cancelled. On a
-    /// transport that does not survive the process, the last node first handles what is stored.
+    /// transport that does not survive the process, it first handles what is stored for it alone, and for groups of which no
+    /// other member stays.
     ///
     /// # Errors
     ///

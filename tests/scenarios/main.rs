@@ -16,6 +16,7 @@ mod overload;
 mod qos0;
 mod reliable;
 mod requests;
+mod restarts;
 mod shutdown;
 mod store;
 mod wiring;

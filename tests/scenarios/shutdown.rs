@@ -99,6 +99,98 @@ async fn what_the_last_node_could_not_handle_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_nodes_that_stop_together_one_handles_what_is_stored() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).build().await.unwrap();
+    let second = node(&harness, "node2", &log).build().await.unwrap();
+    let third = node(&harness, "node3", &log).build().await.unwrap();
+    first.publish_all((0..60).map(|number| Job { number })).await.unwrap();
+    let (one, two, three) = tokio::join!(first.shutdown(), second.shutdown(), third.shutdown());
+    one.and(two).and(three).unwrap();
+    assert_eq!(log.len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_member_of_a_group_handles_what_is_stored_for_it_whoever_else_is_there() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let publisher = harness.node("publisher").discover(false).build().await.unwrap();
+    let workers = [node(&harness, "node1", &log), node(&harness, "node2", &log)].map(catga::Builder::build);
+    let [first, second] = futures_util::future::join_all(workers).await.try_into().unwrap();
+    publisher.publish_all((0..60).map(|number| Job { number })).await.unwrap();
+    let start = tokio::time::Instant::now();
+    first.unwrap().shutdown().await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1), "the second one goes on: {:?}", start.elapsed());
+    second.unwrap().shutdown().await.unwrap();
+    publisher.shutdown().await.unwrap();
+    assert_eq!(log.len(), 60);
+}
+
+#[handler(concurrency = 1, name = "shutdown.everywhere")]
+async fn everywhere(event: Job, State(log): State<Log>, ctx: Context) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    log.add(format!("{} {}", ctx.node(), event.number));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_node_handles_what_is_stored_for_it_alone_before_it_goes() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let build = |id: &str| harness.node(id).discover(false).state(log.clone()).handler(everywhere).build();
+    let (first, second) = (build("node1").await.unwrap(), build("node2").await.unwrap());
+    first.publish_all((0..30).map(|number| Job { number })).await.unwrap();
+    first.shutdown().await.unwrap();
+    second.shutdown().await.unwrap();
+    assert_eq!(log.lines().iter().filter(|line| line.starts_with("node1")).count(), 30);
+    assert_eq!(log.len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_could_not_handle_is_reported_and_its_running_handlers_finish() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { shutdown: Duration::from_secs(2), ..Limits::default() };
+    let first = harness.node("node1").discover(false).limits(limits).state(log.clone()).handler(everywhere);
+    let first = first.build().await.unwrap();
+    let _publisher = harness.node("publisher").discover(false).build().await.unwrap();
+    first.publish_all((0..60).map(|number| Job { number })).await.unwrap();
+    let start = tokio::time::Instant::now();
+    let error = first.shutdown().await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(2_100), "{:?}", start.elapsed());
+    let left = 60 - log.len();
+    assert!(left > 20 && error.to_string().contains(&format!("{left} stored events")), "{left} left: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_node_reports_what_is_stored_for_nodes_that_are_gone() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let publisher = harness.node("publisher").discover(false).build().await.unwrap();
+    let first = harness.node("node1").discover(false).state(log.clone()).handler(everywhere).build().await.unwrap();
+    first.kill();
+    publisher.publish_all((0..3).map(|number| Job { number })).await.unwrap();
+    let error = publisher.shutdown().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("stored events"), "{error}");
+}
+
+#[derive(Command, Clone, Serialize, Deserialize)]
+struct Begin {}
+
+#[handler(name = "shutdown.begin")]
+async fn begin(_: Begin, ctx: Context) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ctx.emit(Job { number: 7 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_node_handles_what_its_running_handlers_emit() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let first = node(&harness, "node1", &log).handler(begin).build().await.unwrap();
+    let running = tokio::spawn(first.send(Begin {}));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.shutdown().await.unwrap();
+    running.await.unwrap().unwrap();
+    assert_eq!(log.lines(), ["node1 7"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_taken_after_a_shutdown() {
     let (harness, log) = (Harness::new(), Log::default());
     let first = node(&harness, "node1", &log).build().await.unwrap();

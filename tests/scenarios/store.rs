@@ -1,6 +1,7 @@
 //! What a node does when its store does what stores seldom do: it is made anew, is full, or has forgotten the node.
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use catga::{
-    Context, Error, ErrorKind, Event, Failure, Kind, Mediator, Message, MessageId, Outcome, State, handler,
+    Context, Error, ErrorKind, Event, Failure, Kind, Limits, Mediator, Message, MessageId, Outcome, State, handler,
     testing::Harness,
     transport::{
         Backlog, Capabilities, Consumed, Consumer, DeadContent, DeadLetter, Delivery, Envelope, InProcess, Joined,
@@ -45,8 +46,8 @@ async fn file_at_last(event: Filed, ctx: Context, State(log): State<Log>) -> Res
 /// A broker with one durable, beside which a test plays another store.
 struct Played {
     inner: InProcess,
-    /// What the store answers who stores a message again, and how often it did.
-    refuses: Option<ErrorKind>,
+    /// What the store answers who stores a message again, the how-manyeth times, and how often it was asked.
+    refuses: Option<(ErrorKind, Range<usize>)>,
     refused: Arc<AtomicUsize>,
     deliveries: Mutex<Option<mpsc::Receiver<Delivery>>>,
 }
@@ -61,8 +62,8 @@ impl Transport for Played {
             let mut joined = self.inner.join(node).await?;
             let (inner, played) = (joined.consumers.remove(0), self.deliveries.lock().unwrap().take().unwrap());
             joined.consumers.push(Box::new(PlayedConsumer { inner, played }));
-            if let Some(kind) = self.refuses {
-                joined.link = Arc::new(Refusing { inner: joined.link, kind, count: self.refused.clone() });
+            if let Some((kind, times)) = self.refuses.clone() {
+                joined.link = Arc::new(Refusing { inner: joined.link, kind, times, count: self.refused.clone() });
             }
             Ok(joined)
         })
@@ -89,17 +90,26 @@ impl Consumer for PlayedConsumer {
     }
 }
 
-/// A way out that stores nothing again.
+/// A way out that does not store everything again.
 struct Refusing {
     inner: Arc<dyn Link>,
     kind: ErrorKind,
+    times: Range<usize>,
     count: Arc<AtomicUsize>,
 }
 
 impl Link for Refusing {
-    fn store_for<'a>(&'a self, _: &'a str, _: Envelope, _: MessageId, _: Duration) -> BoxFuture<'a, Result<(), Error>> {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Err(Error::new(self.kind, Outcome::NotStarted, "refused")) })
+    fn store_for<'a>(
+        &'a self,
+        durable: &'a str,
+        message: Envelope,
+        identity: MessageId,
+        delay: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        if self.times.contains(&self.count.fetch_add(1, Ordering::SeqCst)) {
+            return Box::pin(async { Err(Error::new(self.kind, Outcome::NotStarted, "refused")) });
+        }
+        self.inner.store_for(durable, message, identity, delay)
     }
 
     fn max_payload(&self) -> usize {
@@ -187,7 +197,16 @@ async fn node(harness: &Harness, log: &Log) -> (Mediator, mpsc::Sender<Delivery>
     (builder.build().await.unwrap(), sender)
 }
 
-fn played(harness: &Harness, refuses: Option<ErrorKind>, deliveries: mpsc::Receiver<Delivery>) -> Played {
+/// A store that refuses this often to take a message back.
+fn refusing(harness: &Harness, kind: ErrorKind, times: Range<usize>) -> Played {
+    played(harness, Some((kind, times)), mpsc::channel(1).1)
+}
+
+fn played(
+    harness: &Harness,
+    refuses: Option<(ErrorKind, Range<usize>)>,
+    deliveries: mpsc::Receiver<Delivery>,
+) -> Played {
     let deliveries = Mutex::new(Some(deliveries));
     Played { inner: harness.broker().clone(), refuses, refused: Arc::default(), deliveries }
 }
@@ -196,7 +215,7 @@ fn played(harness: &Harness, refuses: Option<ErrorKind>, deliveries: mpsc::Recei
 async fn what_the_store_refuses_to_take_back_runs_again_from_where_it_is() {
     for refuses in [ErrorKind::Overloaded, ErrorKind::NotFound] {
         let (harness, log) = (Harness::new(), Log::default());
-        let played = played(&harness, Some(refuses), mpsc::channel(1).1);
+        let played = refusing(&harness, refuses, 0..usize::MAX);
         let refused = played.refused.clone();
         let builder = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file_at_last);
         let node = builder.build().await.unwrap();
@@ -228,18 +247,43 @@ async fn more_than_the_store_holds_may_wait_for_its_next_run() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_shuts_down_gives_back_what_the_store_refused() {
     let (harness, log) = (Harness::new(), Log::default());
-    let played = played(&harness, Some(ErrorKind::Overloaded), mpsc::channel(1).1);
+    let played = refusing(&harness, ErrorKind::Overloaded, 0..usize::MAX);
     let builder = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file_at_last);
-    let first = builder.build().await.unwrap();
+    let limits = Limits { shutdown: Duration::from_millis(400), ..Limits::default() };
+    let first = builder.limits(limits).build().await.unwrap();
     let _second = harness.node("node2").discover(false).build().await.unwrap();
     first.publish_all(["a", "b"].map(|text| Filed { text: text.into(), seconds: 0 })).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    first.shutdown().await.unwrap();
+    assert_eq!(first.shutdown().await.unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(log.len(), 2, "the second run comes after a second");
     let builder = harness.node("node1").discover(false).state(log.clone()).handler(file_at_last);
     let _first = builder.build().await.unwrap();
     harness.settled().await.unwrap();
     assert_eq!((log.count("a 3"), log.count("b 3")), (1, 1), "{:?}", log.lines());
+}
+
+#[handler(group = "files", concurrency = 1, name = "store.file_in_turn")]
+async fn file_in_turn(event: Filed, State(log): State<Log>) {
+    tokio::time::sleep(Duration::from_secs(event.seconds)).await;
+    log.add(event.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_shuts_down_gives_nothing_back_of_which_a_part_was_stored() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let played = refusing(&harness, ErrorKind::Overloaded, 1..2);
+    let first = harness.node_on(played, "node1").discover(false).state(log.clone()).handler(file_in_turn);
+    let first = first.build().await.unwrap();
+    // They share a delivery, of which the first one runs when the node stops.
+    first.publish_all(["a", "b", "c", "d"].map(|text| Filed { text: text.into(), seconds: 1 })).await.unwrap();
+    let second = harness.node("node2").discover(false).state(log.clone()).handler(file_in_turn);
+    let _second = second.build().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    first.shutdown().await.unwrap();
+    harness.settled().await.unwrap();
+    let mut lines = log.lines();
+    lines.sort();
+    assert_eq!(lines, ["a", "b", "c", "d"]);
 }
 
 #[tokio::test(start_paused = true)]

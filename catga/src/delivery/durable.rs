@@ -11,9 +11,13 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     node::Node,
@@ -28,6 +32,7 @@ use super::{
 };
 use crate::{
     envelope::Envelope,
+    error::Error,
     id::MessageId,
     middleware::retry::RetryPolicy,
     transport::{Consumed, Consumer, Delivery, Durable, Settle, Settlement},
@@ -65,6 +70,8 @@ pub(crate) struct DurableTask {
     pub(super) round: Round,
     /// Stores under way, for each of which a delivery waits.
     pub(super) stores: FuturesUnordered<BoxFuture<'static, Stored>>,
+    /// The end of the last of them, for the next one to wait for when the node stops.
+    pub(super) last_store: Option<oneshot::Receiver<()>>,
 }
 
 /// A delivery that is not settled.
@@ -113,6 +120,7 @@ impl DurableTask {
             report,
             round: Round::start(),
             stores: FuturesUnordered::new(),
+            last_store: None,
         }
     }
 
@@ -129,11 +137,12 @@ impl DurableTask {
             let more = self.has_room();
             if stop.is_cancelled() && !stopping {
                 stopping = true;
-                // What has arrived and was not taken goes to another node, or waits for the next start.
-                for delivery in self.consumer.close().await {
-                    settle_with(&self.spec.name, &delivery.settle, Settlement::GiveBack(Duration::ZERO)).await;
-                }
+                // What was not begun goes to another node, or waits for the next start: first what was taken, which came first.
+                let rest = self.consumer.close().await;
                 self.let_go().await;
+                for delivery in rest {
+                    self.put_back(delivery).await;
+                }
             }
             if cancel.is_cancelled() && grace.is_none() {
                 grace = Some(Instant::now() + GRACE);
@@ -195,10 +204,7 @@ impl DurableTask {
     async fn take(&mut self, delivery: Delivery) {
         self.round = Round::start();
         let Delivery { sequence, deliveries, messages, settle } = delivery;
-        let first = match &messages {
-            Ok(messages) => messages.first().map_or(MessageId::from_u128(0), |first| first.id),
-            Err((bytes, _)) => MessageId::derived(&[bytes]),
-        };
+        let first = first_of(&messages);
         match self.open.get_mut(&sequence) {
             // It is being worked on: only its settlement has a new address.
             Some(open) if open.first == first => return open.settle = settle,
@@ -244,6 +250,14 @@ impl DurableTask {
             }
         }
         self.one_less(sequence).await;
+    }
+
+    /// Gives back a delivery that has arrived and was not taken.
+    async fn put_back(&mut self, delivery: Delivery) {
+        match self.open.get_mut(&delivery.sequence) {
+            Some(open) if open.first == first_of(&delivery.messages) => open.settle = delivery.settle,
+            _ => settle_with(&self.spec.name, &delivery.settle, Settlement::Untouched).await,
+        }
     }
 
     /// A retry for a handler that this member of a group does not have is for a newer member, or an older one: for a
@@ -323,6 +337,14 @@ impl DurableTask {
             }
         };
         settle_with(&self.spec.name, &open.settle, settlement).await;
+    }
+}
+
+/// The id of its first message.
+fn first_of(messages: &Result<Vec<Envelope>, (Bytes, Error)>) -> MessageId {
+    match messages {
+        Ok(messages) => messages.first().map_or(MessageId::from_u128(0), |first| first.id),
+        Err((bytes, _)) => MessageId::derived(&[bytes]),
     }
 }
 

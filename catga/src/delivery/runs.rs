@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    durable::DurableTask,
+    durable::{DurableTask, Open, settle_with},
     observe::Occurrence,
     round::Round,
     work::{Begun, RunResult, Work},
 };
-use crate::middleware::gate::Entry;
+use crate::transport::Settlement;
 
 /// How long a message waits in the store that arrives while the same one, or another one under its number, is being handled.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -25,8 +25,9 @@ pub(super) struct Done {
     result: RunResult,
 }
 
-/// What found the queue of its handler full, by the number of the handler and in order, each with its delivery. It stays
-/// in flight, which bounds it; in the store it would lose its place.
+/// What found its handler busy, by the number of the handler and in order, each with its delivery. It stays in flight,
+/// which bounds it; in the store it would lose its place, and in the queue of the handler nobody could tell, when the node
+/// stops, what has begun.
 #[derive(Default)]
 pub(super) struct Held(BTreeMap<u16, VecDeque<(u64, Work)>>);
 
@@ -68,31 +69,40 @@ impl DurableTask {
         }
     }
 
-    /// Lets go of everything that is not started, when the node stops.
+    /// Lets go of everything that is not begun, when the node stops. A delivery of which nothing was begun goes back whole
+    /// and keeps its place; what remains of another one is stored for whoever comes.
     pub(super) async fn let_go(&mut self) {
         let held = std::mem::take(&mut self.held.0).into_values().flatten();
         let mut rest = self.suspects.drain();
         rest.extend(held);
+        let mut waiting: BTreeMap<u64, usize> = BTreeMap::new();
+        for (sequence, _) in &rest {
+            *waiting.entry(*sequence).or_default() += 1;
+        }
+        for (sequence, count) in waiting {
+            let untouched = |open: &Open| count == open.work && count == open.left;
+            if self.open.get(&sequence).is_some_and(untouched)
+                && let Some(open) = self.open.remove(&sequence)
+            {
+                self.in_flight -= open.work;
+                settle_with(&self.spec.name, &open.settle, Settlement::Untouched).await;
+            }
+        }
         for (sequence, work) in rest {
-            self.not_started(sequence, work);
-            self.one_less(sequence).await;
+            if self.open.contains_key(&sequence) {
+                self.store_for_others(sequence, work);
+                self.one_less(sequence).await;
+            }
         }
     }
 
-    /// Enters the gate of the handler; gives the work back if too many wait there.
+    /// Enters the gate of the handler; gives the work back if as many run as may.
     async fn enter(&mut self, sequence: u64, handler: u16, work: Work) -> Option<Work> {
-        let permit = match work.handler.enter() {
-            Entry::Now(permit) if self.round.is_quick() => permit,
-            Entry::Now(permit) => {
-                self.spawn(sequence, handler, work, Begun::Admitted(permit));
-                return None;
-            }
-            Entry::Wait(turn) => {
-                self.spawn(sequence, handler, work, Begun::Waiting(turn));
-                return None;
-            }
-            Entry::Full => return Some(work),
-        };
+        let Some(permit) = work.handler.try_enter() else { return Some(work) };
+        if !self.round.is_quick() {
+            self.spawn(sequence, handler, work, Begun::Admitted(permit));
+            return None;
+        }
         let result = match work.start(&self.node) {
             Ok(mut started) => match started.first().await {
                 Poll::Ready(result) => result,
@@ -136,17 +146,22 @@ impl DurableTask {
                 });
                 self.fail(sequence, work, error);
             }
-            RunResult::NotStarted => self.not_started(sequence, work),
+            RunResult::Cut => {
+                // It may have done a part. That it ended so is no sign that it kills: the node says so.
+                let crashes = work.crashes.saturating_sub(work.declared.into());
+                self.store_for_others(sequence, Work { repeat: true, crashes, declared: false, ..work });
+            }
         }
         self.one_less(sequence).await;
     }
 
-    /// Alone in its delivery, it goes back as it is; else it is stored for whoever comes. What a node had whose place was
-    /// taken is its successor's, all of it.
-    pub(super) fn not_started(&mut self, sequence: u64, work: Work) {
-        match self.open.get_mut(&sequence) {
-            Some(open) if open.work == 1 || self.node.is_replaced() => open.give_back = Some(Duration::ZERO),
-            _ => self.store_again(sequence, work, Duration::ZERO),
+    /// Stores for whoever comes what a node that stops did not do. What a node had whose place was taken is its successor's:
+    /// all of it goes back.
+    pub(super) fn store_for_others(&mut self, sequence: u64, work: Work) {
+        if !self.node.is_replaced() {
+            self.store_again(sequence, work, Duration::ZERO);
+        } else if let Some(open) = self.open.get_mut(&sequence) {
+            open.give_back = Some(Duration::ZERO);
         }
     }
 }

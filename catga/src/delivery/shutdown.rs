@@ -5,10 +5,15 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 use super::node::Node;
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    transport::Backlog,
+};
 
 /// How often shutdown looks whether the work is done.
 const LOOK: Duration = Duration::from_millis(5);
+/// The last part of the time to shut down, which what runs then has to itself: a quarter.
+const LAST_PART: u32 = 4;
 /// How long each step after the handlers may take.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -51,7 +56,7 @@ impl Node {
     async fn stop_in_steps(&self, for_good: bool) -> Result<(), Error> {
         tracing::info!(target: "catga", node = %self.id, "shutting down");
         let deadline = Instant::now() + self.limits.shutdown;
-        let left = if self.is_replaced() { 0 } else { self.finish_what_is_stored(deadline).await };
+        let excused = self.is_replaced() || self.finish_what_is_stored(deadline).await;
         self.stop.cancel();
         // Waiting ends only when no further durable can come.
         self.durables.close();
@@ -73,42 +78,55 @@ impl Node {
             self.served.cancelled().await;
         };
         let flushed = tokio::time::timeout(STEP, flush).await.is_ok();
+        let left = if excused { 0 } else { self.backlog().await.here };
         let gone = tokio::time::timeout(STEP, self.link.leave(for_good)).await;
+        let left = if self.capabilities.survives_the_process { 0 } else { left.max(self.lost().await) };
         self.closed.cancel();
         drop(tokio::time::timeout(STEP, self.tasks.wait()).await);
         if self.is_replaced() {
             return Err(self.why_closed());
         }
+        let left = (left > 0).then(|| format!("{left} stored events were not handled, and are lost with this process"));
         if !in_time || !flushed {
-            let text = format!("shutting down took too long: {running} runs of handlers were cancelled");
+            let cut = format!("shutting down took too long: {running} runs of handlers were cancelled");
+            let text = left.map_or(cut.clone(), |left| format!("{cut}; {left}"));
             return Err(Error::unknown(ErrorKind::TimedOut, text));
         }
-        if left > 0 {
-            let text = format!("{left} stored events were not handled, and are lost with this process");
+        if let Some(text) = left {
             return Err(Error::not_started(ErrorKind::TimedOut, text));
         }
         gone.unwrap_or_else(|_| Err(Error::unknown(ErrorKind::TimedOut, "the transport did not confirm the departure")))
     }
 
-    /// Where the store ends with the process, the last node handles what it holds; gives what is left.
-    async fn finish_what_is_stored(&self, deadline: Instant) -> usize {
+    /// Where the store ends with the process, a node handles what it holds for nobody else who stays. Says whether it may
+    /// go then: what it cannot handle in time, and all that still comes for the last node, is lost.
+    async fn finish_what_is_stored(&self, deadline: Instant) -> bool {
         if self.capabilities.survives_the_process {
-            return 0;
+            return true;
         }
+        let until = deadline - self.limits.shutdown / LAST_PART;
         loop {
             // The store knows who is there; the node table may not know yet that a node was killed.
-            let backlog = self.link.backlog().await.unwrap_or_default();
-            if backlog.others > 0 {
-                return 0;
+            let backlog = self.backlog().await;
+            // What the last node still answers may publish.
+            let published = backlog.others > 0 || self.handlers.answering() == 0;
+            if backlog.here == 0 && published {
+                return backlog.others > 0;
             }
-            if backlog.here == 0 || Instant::now() >= deadline {
-                if backlog.nowhere > 0 {
-                    let lost = backlog.nowhere;
-                    tracing::warn!(target: "catga", lost, "events are stored for nodes that are gone, and end with this process");
-                }
-                return backlog.here;
+            if Instant::now() >= until {
+                return false;
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// How many stored events nobody is left to handle, once this node has left.
+    async fn lost(&self) -> usize {
+        let backlog = self.backlog().await;
+        if backlog.others > 0 { 0 } else { backlog.nowhere }
+    }
+
+    async fn backlog(&self) -> Backlog {
+        tokio::time::timeout(STEP, self.link.backlog()).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     handler::{Bound, ErasedHandler, Start, Typed},
     message::{Message, MessageInfo, Place, Qos},
     middleware::{
-        gate::{Entry, Gate},
+        gate::{Entry, Gate, Permit},
         meter::{Meter, Shown},
         retry::RetryPolicy,
     },
@@ -48,6 +48,11 @@ impl HandlerEntry {
 
     pub(crate) fn enter(&self) -> Entry {
         self.gate.enter()
+    }
+
+    /// Asks for a permit, and for no place in the queue.
+    pub(crate) fn try_enter(&self) -> Option<Permit> {
+        self.gate.try_enter()
     }
 
     pub(crate) fn occupied(&self) -> usize {
@@ -137,6 +142,11 @@ impl HandlerTable {
     /// Handlers that run or wait.
     pub(crate) fn occupied(&self) -> usize {
         self.handlers().map(|handler| handler.occupied()).sum()
+    }
+
+    /// Handlers of requests that run or wait.
+    pub(crate) fn answering(&self) -> usize {
+        self.routes().filter_map(|route| route.request.as_ref()).map(|handler| handler.occupied()).sum()
     }
 
     /// The names of the events of one quality of service that have handlers.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use super::{
     durable::{DurableTask, Open, settle_with},
@@ -28,10 +29,8 @@ const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// A store that has ended, for the delivery of this number.
 pub(super) struct Stored {
     sequence: u64,
-    /// What was not stored.
-    refused: Option<Work>,
-    /// The store never takes it.
-    too_large: bool,
+    /// What was not stored, and why.
+    refused: Option<(Work, ErrorKind)>,
 }
 
 /// What a dead letter says beside where and when.
@@ -47,7 +46,7 @@ impl DurableTask {
     /// Decides what becomes of a message that a handler failed.
     pub(super) fn fail(&mut self, sequence: u64, mut work: Work, error: RunError) {
         if self.node.is_replaced() {
-            return self.not_started(sequence, work);
+            return self.store_for_others(sequence, work);
         }
         let policy = work.handler.retry;
         if error.repeats_event() && work.attempt < policy.attempts {
@@ -183,31 +182,43 @@ impl DurableTask {
     }
 
     /// Stores until the store confirms; the delivery is not settled before. Work that the store refuses comes back when its
-    /// delay has passed.
+    /// delay has passed. But when the node stops, nothing of a delivery of several runs comes back: a part of it may be done
+    /// or stored, and would be handled twice.
     fn store(
         &mut self,
         sequence: u64,
         attempt: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + 'static,
         mut work: Option<(Work, Duration)>,
     ) {
+        let mut alone = false;
         if let Some(open) = self.open.get_mut(&sequence) {
             open.left += 1;
+            alone = open.work == 1;
         }
         let stop = self.node.stop.clone();
+        // When the node stops, one after the other: what it has begun is stored in its order.
+        let mut turn = stop.is_cancelled().then(|| {
+            let (over, next) = oneshot::channel::<()>();
+            (self.last_store.replace(next), over)
+        });
         self.stores.push(Box::pin(async move {
+            if let Some((Some(before), _)) = turn.as_mut() {
+                drop(before.await);
+            }
             while let Err(error) = attempt().await {
-                if let Some((work, delay)) = work.take_if(|_| is_refusal(&error)) {
+                let insists = stop.is_cancelled() && !alone && error.kind() == ErrorKind::Overloaded;
+                if let Some((work, delay)) = work.take_if(|_| is_refusal(&error) && !insists) {
                     tracing::error!(
                         target: "catga::delivery", %error, handler = %work.handler.name, id = %work.envelope.id,
                         "the store refuses to take a message back: it waits here for its next run"
                     );
                     stop.run_until_cancelled(tokio::time::sleep(delay)).await;
-                    return Stored { sequence, refused: Some(work), too_large: error.kind() == ErrorKind::TooLarge };
+                    return Stored { sequence, refused: Some((work, error.kind())) };
                 }
                 tracing::warn!(target: "catga::delivery", %error, "the store did not take a message back; trying again");
                 tokio::time::sleep(STORE_AGAIN).await;
             }
-            Stored { sequence, refused: None, too_large: false }
+            Stored { sequence, refused: None }
         }));
     }
 
@@ -215,14 +226,21 @@ impl DurableTask {
     /// empty; but not what may kill its process: its count is kept in the store, and it goes back there. What is too large
     /// for the store has no count there: the transport's own limit of deliveries ends it.
     pub(super) async fn stored(&mut self, stored: Stored) {
-        let Stored { sequence, refused, too_large } = stored;
-        if let Some(work) = refused {
+        let Stored { sequence, refused } = stored;
+        if let Some((work, refusal)) = refused {
+            let too_large = refusal == ErrorKind::TooLarge;
             let stopping = self.node.stop.is_cancelled();
             if !stopping && (work.crashes == 0 || too_large) {
                 self.round = Round::start();
                 return self.admit(sequence, work).await;
             }
-            if let Some(open) = self.open.get_mut(&sequence) {
+            if stopping
+                && refusal == ErrorKind::Overloaded
+                && self.open.get(&sequence).is_some_and(|open| open.work > 1)
+            {
+                // Refused before the node stopped.
+                self.store_again(sequence, work, Duration::ZERO);
+            } else if let Some(open) = self.open.get_mut(&sequence) {
                 open.give_back = Some(if stopping { Duration::ZERO } else { STORE_AGAIN });
             }
         }

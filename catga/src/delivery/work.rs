@@ -13,7 +13,7 @@ use crate::{
     envelope::Envelope,
     error::Failure,
     middleware::{
-        gate::{Permit, Turn},
+        gate::Permit,
         run::{RunError, Started, start},
     },
 };
@@ -32,31 +32,29 @@ pub(super) struct Work {
     pub(super) declared: bool,
 }
 
-/// A run that is under way, may begin, or waits for its turn.
+/// A run that is under way, or may begin.
 pub(super) enum Begun {
     Started(Started<()>, Permit),
     Admitted(Permit),
-    Waiting(Turn),
 }
 
 /// How a run ended.
 pub(super) enum RunResult {
     Ended(Result<(), RunError>),
-    /// The node shut down before the run could start.
-    NotStarted,
+    /// It was given up at the end of the time to shut down.
+    Cut,
 }
 
 impl Work {
-    /// Waits for the handler's turn if need be, and runs to the end. Always gives a result: whoever waits for it would wait
+    /// Runs to the end. Always gives a result: whoever waits for it would wait
     /// for ever.
     pub(super) async fn run(&self, begun: Begun, node: &Arc<Node>) -> RunResult {
         let running = async {
             match begun {
                 Begun::Started(started, permit) => self.finish(started, permit, node).await,
-                Begun::Admitted(permit) => self.run_whole(permit, node).await,
-                Begun::Waiting(turn) => match turn.await {
-                    Ok(permit) => self.run_whole(permit, node).await,
-                    Err(_) => RunResult::NotStarted,
+                Begun::Admitted(permit) => match self.start(node) {
+                    Ok(started) => self.finish(started, permit, node).await,
+                    Err(error) => RunResult::Ended(Err(error)),
                 },
             }
         };
@@ -78,20 +76,12 @@ impl Work {
         Ok(start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*message, run)))
     }
 
-    async fn run_whole(&self, permit: Permit, node: &Arc<Node>) -> RunResult {
-        match self.start(node) {
-            Ok(started) => self.finish(started, permit, node).await,
-            Err(error) => RunResult::Ended(Err(error)),
-        }
-    }
-
     async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {
         let running = started.finish(self.handler.timeout);
         let result = tokio::select! {
             biased;
             result = running => RunResult::Ended(result),
-            // Given up at the end of the time to shut down; the delivery goes back.
-            () = node.cancel.cancelled() => RunResult::NotStarted,
+            () = node.cancel.cancelled() => RunResult::Cut,
         };
         drop(permit);
         result

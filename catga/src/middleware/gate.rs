@@ -86,13 +86,20 @@ impl Gate {
         (gate.clone(), Turnstile { gate, waiters, queue: VecDeque::new(), turns: 0 })
     }
 
-    /// Asks for a turn. Hot: the free gate costs one atomic operation here and one at the end.
-    pub(crate) fn enter(&self) -> Entry {
+    /// Asks for a permit, and for no place in the queue.
+    pub(crate) fn try_enter(&self) -> Option<Permit> {
         let shared = &self.0;
         let free = |count: usize| (count < shared.limit).then_some(count + 1);
-        if shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, free).is_ok() {
-            return Entry::Now(Permit(shared.clone()));
+        let entered = shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, free);
+        entered.is_ok().then(|| Permit(shared.clone()))
+    }
+
+    /// Asks for a turn. Hot: the free gate costs one atomic operation here and one at the end.
+    pub(crate) fn enter(&self) -> Entry {
+        if let Some(permit) = self.try_enter() {
+            return Entry::Now(permit);
         }
+        let shared = &self.0;
         // The place in the queue is reserved before the newcomer is counted: nothing is ever counted and then refused.
         let Ok(place) = shared.waiters.try_reserve() else { return Entry::Full };
         let room = |count: usize| (count < shared.room).then_some(count + 1);

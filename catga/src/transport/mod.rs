@@ -296,7 +296,8 @@ pub trait Link: Send + Sync + 'static {
     /// Deletes a dead letter; says whether it was there.
     fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// How many messages wait, delivered or not.
+    /// How many messages wait, delivered or not. It is a node that shuts down who asks: from then on the transport takes it
+    /// for one that leaves, so that of several that shut down together the last to ask is told that it is.
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>>;
 
     /// Why the node can neither send nor receive now, such as a lost connection; by default it always can.
@@ -312,11 +313,11 @@ pub trait Link: Send + Sync + 'static {
 /// How many messages wait in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// For the durables that this node consumes.
+    /// For the durables that this node consumes, and no other node that stays.
     pub here: usize,
     /// For durables that no node consumes now.
     pub nowhere: usize,
-    /// How many other nodes are connected.
+    /// How many other nodes are connected, and stay.
     pub others: usize,
 }
 
@@ -354,7 +355,7 @@ pub enum Consumed {
 pub struct Delivery {
     /// Tells this delivery from every other of the durable; the same when it is made again.
     pub sequence: u64,
-    /// How often it has been made, this time included.
+    /// How often it has been made, this time included, but not those from which it came back untouched.
     pub deliveries: u32,
     /// The messages, or bytes that are none with the reason.
     pub messages: Result<Vec<Envelope>, (Bytes, Error)>,
@@ -389,4 +390,8 @@ pub enum Settlement {
     Progress,
     /// It is to be made again, to whoever is there, when the delay has passed.
     GiveBack(Duration),
+    /// Nothing of it was begun, and its node stops: it is to be made again, to whoever is there, in its place before all that
+    /// comes behind it, and this time does not count. A store that counts every delivery may count it all the same: a
+    /// message that comes back three times so is taken for one that may kill its process, and runs alone from then on.
+    Untouched,
 }

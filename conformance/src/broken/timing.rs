@@ -67,7 +67,7 @@ struct KeepsWhatIsGivenBack;
 
 impl Hooks for KeepsWhatIsGivenBack {
     fn settling(&self, _: &Place, _: u64, settlement: Settlement) -> bool {
-        !matches!(settlement, Settlement::GiveBack(_))
+        !matches!(settlement, Settlement::GiveBack(_) | Settlement::Untouched)
     }
 }
 

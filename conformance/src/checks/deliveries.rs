@@ -164,7 +164,7 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
                 let Some(delivery) = made.get_mut(&(durable.as_str(), *sequence)) else { continue };
                 delivery.last_sign = entry.at;
                 delivery.open &= *settlement == Settlement::Progress;
-                delivery.given_back = matches!(settlement, Settlement::GiveBack(_));
+                delivery.given_back = matches!(settlement, Settlement::GiveBack(_) | Settlement::Untouched);
             }
             What::Received { durable, sequence, messages, .. } => {
                 let (node, messages) = (&*entry.node, *messages);

@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) incarnation: u64,
     pub(super) inbox: InboxSenders,
     pub(super) events: Vec<Arc<str>>,
+    /// It shuts down: what is stored is left to those who stay.
+    pub(super) leaving: bool,
 }
 
 impl App {
@@ -63,27 +65,29 @@ impl App {
 
     pub(super) fn join(
         &mut self,
-        node: Registration,
+        mut node: Registration,
         commands: &mpsc::Sender<Command>,
     ) -> (Inbox, Vec<Box<dyn Consumer>>) {
         let (senders, inbox) = Inbox::new(node.queue);
         let from = From { app: node.app.clone(), node: node.node.clone(), incarnation: node.incarnation };
         let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
-        for spec in node.durables {
+        for spec in std::mem::take(&mut node.durables) {
             let name = spec.name.clone();
             let head = self.stream.head();
             let state = self.durables.entry(name.clone()).or_insert_with(|| DurableState::new(spec.clone(), head));
-            let unwanted = state.subscribe(spec, head);
-            let owed: Vec<_> = self
+            // What it owes and no longer wants; looked at before it forgets since when it wanted what.
+            let unwanted: Vec<_> = self
                 .stream
                 .from(0)
-                .filter(|(sequence, stored)| unwanted.contains(&stored.name) && state.owes(*sequence))
+                .filter(|(_, stored)| !spec.events.contains(&stored.name))
+                .filter(|(sequence, stored)| state.wants(&stored.name, *sequence) && state.owes(*sequence))
                 .map(|(sequence, _)| sequence)
                 .collect();
+            state.subscribe(spec, head);
             let (sender, receiver) = mpsc::channel(2 * CREDIT);
             let (node, incarnation) = (node.node.clone(), node.incarnation);
             state.connect(Member { node, incarnation, sender, credit: 0, doubtful_until: None });
-            for sequence in owed {
+            for sequence in unwanted {
                 state.acknowledge(sequence);
                 self.stream.settle(sequence);
             }
@@ -95,7 +99,8 @@ impl App {
                 asked: 0,
             }));
         }
-        self.nodes.insert(node.node, Node { incarnation: node.incarnation, inbox: senders, events: node.events });
+        let Registration { node, incarnation, events, .. } = node;
+        self.nodes.insert(node, Node { incarnation, inbox: senders, events, leaving: false });
         (inbox, consumers)
     }
 
@@ -183,16 +188,23 @@ impl App {
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, name: &Arc<str>, sequence: u64, deliveries: u32, settlement: Settlement) {
+    pub(super) fn settle(
+        &mut self,
+        from: &From,
+        name: &Arc<str>,
+        sequence: u64,
+        deliveries: u32,
+        settlement: Settlement,
+    ) {
         let Some(durable) = self.durables.get_mut(name) else { return };
         let now = Instant::now();
-        let open = durable.open.get(&sequence).map(|open| (open.deliveries, open.lease_ends));
+        let open = durable.open.get(&sequence);
         // Made again meanwhile, it is another one's to give back or to hold; done is done, whoever says so.
-        let current = open.is_some_and(|(made, _)| made == deliveries);
+        let current = open.is_some_and(|open| open.deliveries == deliveries && open.node == from.node);
         if !current && settlement != Settlement::Acknowledge {
             return;
         }
-        if let Some((_, lease_ends)) = open {
+        if let Some(lease_ends) = open.map(|open| open.lease_ends) {
             self.timers.remove(&(lease_ends, name.clone(), sequence, Timer::LeaseEnds));
         }
         match settlement {
@@ -213,6 +225,7 @@ impl App {
                     self.timers.insert((now + delay, name.clone(), sequence, Timer::ComesDue));
                 }
             }
+            Settlement::Untouched => durable.put_back(sequence),
         }
     }
 
@@ -253,17 +266,23 @@ impl App {
         asker.inbox.reply(Reply::new(request.token, Err(Error::not_started(kind, text))));
     }
 
-    pub(super) fn backlog(&self, node: &str, incarnation: u64) -> Backlog {
+    /// What waits, for a node that shuts down: from now on it counts as one that leaves.
+    pub(super) fn backlog(&mut self, node: &str, incarnation: u64) -> Backlog {
+        if let Some(asking) = self.nodes.get_mut(node).filter(|asking| asking.incarnation == incarnation) {
+            asking.leaving = true;
+        }
         let sum = |keep: &dyn Fn(&DurableState) -> bool| {
             let kept = self.durables.values().filter(|durable| keep(durable));
             kept.map(|durable| durable.backlog(&self.stream)).sum()
         };
-        let alive = |(id, other): (&Arc<str>, &Node)| **id != *node && !other.inbox.requests.is_closed();
-        let others = self.nodes.iter().filter(|entry| alive(*entry)).count();
+        let stays = |id: &Arc<str>| {
+            let other = self.nodes.get(id).filter(|other| !other.leaving && !other.inbox.requests.is_closed());
+            **id != *node && other.is_some()
+        };
         Backlog {
-            here: sum(&|durable| durable.serves(node, incarnation)),
-            nowhere: sum(&|durable| !durable.has_members()),
-            others,
+            here: sum(&|durable| durable.serves(node, incarnation) && !durable.consumers().any(stays)),
+            nowhere: sum(&|durable| durable.consumers().next().is_none()),
+            others: self.nodes.keys().filter(|id| stays(id)).count(),
         }
     }
 
@@ -276,7 +295,7 @@ impl App {
                 + used(inbox.requests.capacity(), inbox.requests.max_capacity())
                 + used(inbox.replies.capacity(), inbox.replies.max_capacity())
         };
-        let connected = self.durables.values().filter(|durable| durable.has_members());
+        let connected = self.durables.values().filter(|durable| durable.consumers().next().is_some());
         Pending {
             owed: connected.map(|durable| durable.backlog(&self.stream)).sum(),
             queued: self.nodes.values().filter(|node| !node.inbox.events.is_closed()).map(queued).sum(),
@@ -290,7 +309,7 @@ mod tests {
     use crate::transport::Durable;
 
     /// An application with one node, and what that receives.
-    fn app() -> (App, Inbox) {
+    fn app() -> (App, Inbox, Vec<Box<dyn Consumer>>) {
         let durable = Durable {
             name: "n.node1".into(),
             events: Vec::new(),
@@ -308,28 +327,51 @@ mod tests {
             queue: 1,
         };
         let mut app = App::new();
-        let (inbox, _) = app.join(node, &mpsc::channel(1).0);
-        (app, inbox)
+        let (inbox, consumers) = app.join(node, &mpsc::channel(1).0);
+        (app, inbox, consumers)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_for_another_attempt_is_bounded_and_what_is_refused_is_not_remembered() {
         let settings = Settings { max_bytes: 1_000, ..Settings::default() };
-        let (mut app, _inbox) = app();
+        let (mut app, _inbox, _consumers) = app();
         let store = |app: &mut App, identity| {
             let frame = Bytes::from(vec![0; 400]);
             app.store_for(&"n.node1".into(), frame, identity, Duration::ZERO, &settings).map_err(|error| error.kind())
         };
         assert_eq!([1, 2, 3].map(|one| store(&mut app, one)), [Ok(()), Ok(()), Err(ErrorKind::Overloaded)]);
         assert_eq!(store(&mut app, 2), Ok(()), "it is here already");
-        app.settle(&"n.node1".into(), 1, 1, Settlement::Acknowledge);
+        let from = From { app: "app".into(), node: "node1".into(), incarnation: 1 };
+        app.settle(&from, &"n.node1".into(), 1, 1, Settlement::Acknowledge);
         assert_eq!(store(&mut app, 3), Ok(()));
         assert_eq!(app.backlog("node1", 1).here, 2);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_being_handled_can_be_stored_again_however_full_the_store_is() {
+        let settings = Settings { max_bytes: 1_000, ..Settings::default() };
+        let (mut app, _inbox, _consumers) = app();
+        let name = "n.node1".into();
+        let store = |app: &mut App, identity| {
+            let frame = Bytes::from(vec![0; 500]);
+            app.store_for(&name, frame, identity, Duration::ZERO, &settings).map_err(|error| error.kind())
+        };
+        let durable = |app: &mut App| std::mem::take(&mut app.durables).remove(&name).unwrap();
+        assert_eq!([1, 2, 3].map(|one| store(&mut app, one)), [Ok(()), Ok(()), Err(ErrorKind::Overloaded)]);
+        let mut state = durable(&mut app);
+        state.pull("node1", 1, 1);
+        state.make_ready(1);
+        assert_eq!(state.next_due(&mut app.stream, Instant::now()).map(|due| due.sequence), Some(1));
+        app.durables.insert(name.clone(), state);
+        assert_eq!([3, 4].map(|one| store(&mut app, one)), [Ok(()), Err(ErrorKind::Overloaded)]);
+        let from = From { app: "app".into(), node: "node1".into(), incarnation: 1 };
+        app.settle(&from, &name, 1, 1, Settlement::Acknowledge);
+        assert_eq!(store(&mut app, 4), Err(ErrorKind::Overloaded), "its room was taken when it was stored again");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_node_that_ended_without_a_word_is_forgotten() {
-        let (mut app, inbox) = app();
+        let (mut app, inbox, _consumers) = app();
         app.keep_house(&Settings::default(), Instant::now());
         assert_eq!(app.nodes.len(), 1);
         // While it shuts down it takes no more requests, but waits for replies.

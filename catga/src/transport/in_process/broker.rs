@@ -130,7 +130,7 @@ impl Broker {
                 if self.faults.decide(Traffic::Acknowledgement, "", &from.node, "") == Fate::Lose {
                     return;
                 }
-                self.app(&from.app).settle(&durable, sequence, deliveries, settlement);
+                self.app(&from.app).settle(&from, &durable, sequence, deliveries, settlement);
                 self.pump(&from.app, Some(&durable));
             }
             Command::Bury { from, letter, done } => {

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::stream::Stream;
-use crate::transport::{Consumed, Durable};
+use super::stream::{Stored, Stream};
+use crate::{
+    frame,
+    transport::{Consumed, Durable},
+};
 
 /// The state of one durable.
 #[derive(Debug)]
@@ -22,10 +25,11 @@ pub(super) struct DurableState {
     cursor: u64,
     /// Messages stored for this durable alone.
     own: BTreeMap<u64, Bytes>,
-    /// How many bytes those take.
+    /// How many bytes those take that are not delivered. What is delivered makes room for what its node stores in its place.
     pub(super) own_bytes: usize,
-    /// What is to be delivered before anything new.
-    ready: BTreeSet<u64>,
+    /// What is to be delivered before anything new: first what was stored for this durable alone, which is what remained of
+    /// deliveries that came before those of the stream.
+    ready: BTreeSet<(Source, u64)>,
     /// Delivered and not settled.
     pub(super) open: BTreeMap<u64, Open>,
     /// How often something was delivered that waits to be delivered again.
@@ -38,6 +42,13 @@ pub(super) struct DurableState {
     missed: u64,
     /// Since when no node has been connected.
     pub(super) alone_since: Option<Instant>,
+}
+
+/// Where something to be delivered is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Own,
+    Stream,
 }
 
 /// A delivery that is not settled.
@@ -92,17 +103,13 @@ impl DurableState {
         state
     }
 
-    /// Takes over a new registration; gives the names of the events that are no longer wanted.
-    pub(super) fn subscribe(&mut self, spec: Durable, head: u64) -> Vec<Arc<str>> {
+    /// Takes over a new registration.
+    pub(super) fn subscribe(&mut self, spec: Durable, head: u64) {
         for name in &spec.events {
             self.since.entry(name.clone()).or_insert(head);
         }
-        let unwanted: Vec<_> = self.since.keys().filter(|name| !spec.events.contains(name)).cloned().collect();
-        for name in &unwanted {
-            self.since.remove(name);
-        }
+        self.since.retain(|name, _| spec.events.contains(name));
         self.spec = spec;
-        unwanted
     }
 
     /// Whether an entry of the stream is for this durable.
@@ -114,7 +121,7 @@ impl DurableState {
     pub(super) fn owes(&self, sequence: u64) -> bool {
         sequence >= self.cursor
             || self.open.contains_key(&sequence)
-            || self.ready.contains(&sequence)
+            || self.ready.contains(&(Source::Stream, sequence))
             || self.counts.contains_key(&sequence)
     }
 
@@ -175,15 +182,28 @@ impl DurableState {
     pub(super) fn make_ready(&mut self, sequence: u64) {
         if self.own.contains_key(&sequence) && !self.open.contains_key(&sequence) || self.counts.contains_key(&sequence)
         {
-            self.ready.insert(sequence);
+            self.ready.insert((self.source(sequence), sequence));
         }
+    }
+
+    fn source(&self, sequence: u64) -> Source {
+        if self.own.contains_key(&sequence) { Source::Own } else { Source::Stream }
     }
 
     /// Takes a delivery back: it is made again once ready.
     pub(super) fn take_back(&mut self, sequence: u64) -> bool {
         let Some(open) = self.open.remove(&sequence) else { return false };
         self.counts.insert(sequence, open.deliveries);
+        self.own_bytes += self.own.get(&sequence).map_or(0, Bytes::len);
         true
+    }
+
+    /// Takes a delivery back that was not begun, as if it had not been made.
+    pub(super) fn put_back(&mut self, sequence: u64) {
+        if self.take_back(sequence) {
+            self.counts.entry(sequence).and_modify(|count| *count -= 1);
+            self.make_ready(sequence);
+        }
     }
 
     /// Takes a delivery back whose lease has ended, and makes it again.
@@ -199,12 +219,13 @@ impl DurableState {
 
     /// Settles a delivery, also one that waits to be made again; says whether an entry of the stream is done with.
     pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
-        let known = self.open.remove(&sequence).is_some() | self.counts.remove(&sequence).is_some();
-        self.ready.remove(&sequence);
+        let open = self.open.remove(&sequence).is_some();
+        let known = self.counts.remove(&sequence).is_some() || open;
+        self.ready.remove(&(self.source(sequence), sequence));
         self.gone.remove(&sequence);
         match self.own.remove(&sequence) {
             Some(frame) => {
-                self.own_bytes -= frame.len();
+                self.own_bytes -= if open { 0 } else { frame.len() };
                 false
             }
             None => known,
@@ -219,7 +240,7 @@ impl DurableState {
         if self.open.contains_key(&sequence) {
             self.gone.insert(sequence, messages);
         } else {
-            self.ready.remove(&sequence);
+            self.ready.remove(&(Source::Stream, sequence));
             self.counts.remove(&sequence);
             self.missed += messages;
         }
@@ -236,6 +257,7 @@ impl DurableState {
         }
         let (sequence, frame) = next?;
         member.credit -= 1;
+        self.own_bytes -= self.own.get(&sequence).map_or(0, Bytes::len);
         let deliveries = self.counts.remove(&sequence).unwrap_or(0) + 1;
         let node = member.node.clone();
         self.open.insert(sequence, Open { node, deliveries, lease_ends: now + self.spec.ack_wait });
@@ -263,7 +285,7 @@ impl DurableState {
     }
 
     fn take_next(&mut self, stream: &mut Stream) -> Option<(u64, Bytes)> {
-        while let Some(sequence) = self.ready.pop_first() {
+        while let Some((_, sequence)) = self.ready.pop_first() {
             let kept = self.own.get(&sequence).or_else(|| stream.get(sequence).map(|stored| &stored.frame));
             if let Some(frame) = kept {
                 return Some((sequence, frame.clone()));
@@ -279,16 +301,19 @@ impl DurableState {
         found
     }
 
-    /// How many deliveries are open, and how many messages wait for one, given what the stream still holds for it.
+    /// How many messages are in open deliveries or wait for one, given what the stream still holds for it.
     pub(super) fn backlog(&self, stream: &Stream) -> usize {
-        let unseen = stream.from(self.cursor).filter(|(sequence, stored)| self.wants(&stored.name, *sequence)).count();
-        let waiting = self.counts.keys().filter(|sequence| !self.own.contains_key(sequence)).count();
-        let open = self.open.keys().filter(|sequence| !self.own.contains_key(sequence)).count();
-        unseen + waiting + open + self.own.len()
+        let messages = |stored: &Stored| usize::try_from(frame::count(&stored.frame)).unwrap_or(usize::MAX);
+        let unseen = stream.from(self.cursor).filter(|(sequence, stored)| self.wants(&stored.name, *sequence));
+        let seen = self.counts.keys().chain(self.open.keys()).filter(|sequence| !self.own.contains_key(sequence));
+        unseen.map(|(_, stored)| messages(stored)).sum::<usize>()
+            + seen.map(|sequence| stream.get(*sequence).map_or(1, messages)).sum::<usize>()
+            + self.own.len()
     }
 
-    pub(super) fn has_members(&self) -> bool {
-        self.members.iter().any(|member| !member.sender.is_closed())
+    /// The nodes that consume it.
+    pub(super) fn consumers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.members.iter().filter(|member| !member.sender.is_closed()).map(|member| &member.node)
     }
 }
 

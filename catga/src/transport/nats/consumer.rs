@@ -50,7 +50,8 @@ impl Settle for SettleNats {
                 Bytes::from_static(b"+ACK")
             }
             Settlement::Progress => Bytes::from_static(b"+WPI"),
-            Settlement::GiveBack(Duration::ZERO) => Bytes::from_static(b"-NAK"),
+            // The server counts every delivery, also one that nobody began with.
+            Settlement::Untouched | Settlement::GiveBack(Duration::ZERO) => Bytes::from_static(b"-NAK"),
             Settlement::GiveBack(delay) => format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into(),
         };
         self.connection.publish(self.subject.clone(), payload).boxed()
