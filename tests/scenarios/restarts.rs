@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catga::{Event, Limits, Mediator, State, handler, testing::Harness};
+use catga::{Context, Event, Limits, Mediator, State, handler, testing::Harness};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,35 @@ async fn what_a_node_gives_back_untouched_is_not_suspected_of_killing_it() {
     assert!(begin.elapsed() < Duration::from_secs(200), "{:?}", begin.elapsed());
     assert_eq!(log.len(), 400);
     assert_eq!(harness.record().duplicates::<Step>().count(), 0);
+}
+
+/// Gets through only when it is begun for the sixteenth time.
+#[handler(name = "restarts.at_last")]
+async fn at_last(_: Step, State(log): State<Log>, ctx: Context) {
+    log.add(format!("attempt {}", ctx.attempt()));
+    if log.len() < 16 {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_every_shutdown_cuts_off_is_not_suspected_of_killing_its_node() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let start = async || {
+        let limits = Limits { shutdown: Duration::from_secs(1), ..Limits::default() };
+        let worker = harness.node("worker").discover(false).limits(limits).state(log.clone());
+        worker.handler(at_last).build().await.unwrap()
+    };
+    let mut worker = start().await;
+    worker.publish(Step { number: 0 }).await.unwrap();
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(worker.shutdown().await.is_err());
+        worker = start().await;
+    }
+    harness.settled().await.unwrap();
+    assert!(worker.dead_letters().list(None, 1).await.unwrap().is_empty());
+    assert_eq!(log.count("attempt 1"), 16, "{:?}", log.lines());
 }
 
 #[derive(Event, Clone, Serialize, Deserialize)]

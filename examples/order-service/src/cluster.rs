@@ -101,7 +101,7 @@ impl<T: Transport + Clone> Cluster<T> {
         let nodes = self.members.into_values().filter_map(|member| member.node);
         let (servers, mediators): (Vec<_>, Vec<_>) = nodes.map(Node::into_parts).unzip();
         servers.into_iter().map(|server| server.stop()).collect::<JoinSet<_>>().join_all().await;
-        // One after the other: the last one handles what is left in the broker.
+        // One after the other: each handles what is left for it in the broker.
         let mut ended = Ok(());
         for mediator in mediators {
             ended = ended.and(mediator.shutdown().await);
