@@ -33,6 +33,10 @@ macro_rules! conformance_tests {
             one_bad_message_harms_only_itself
             a_node_that_shuts_down_finishes_what_runs_and_gives_back_the_rest
             what_arrives_while_a_node_shuts_down_is_handled_elsewhere_or_later
+            members_of_a_group_that_stop_leave_their_work_to_those_who_stay
+            nodes_that_stop_together_leave_nothing_undone_that_they_have_time_for
+            restarts_in_the_middle_keep_the_order_of_a_handler_that_runs_once_at_a_time
+            restarts_between_runs_cost_none_and_add_none
             a_handler_that_never_returns_does_not_keep_a_node_from_leaving
             every_request_has_one_answer_by_its_deadline
             requests_that_come_twice_and_replies_that_are_lost_do_no_harm
