@@ -30,7 +30,7 @@ use self::{
 use crate::{
     history::{Bounds, Fault, History, Number, What},
     journal::Journal,
-    messages::{Fact, HEADER, Plan, Role, Rumour, text_of},
+    messages::{Fact, HEADER, Plan, Role, Rumour, text_of, trace_of},
     world::World,
 };
 
@@ -200,6 +200,7 @@ impl Bench {
     ) -> Result<(), Error> {
         let mut headers = Headers::new();
         headers.insert(HEADER, number.to_string()).unwrap();
+        trace_of(number).into(&mut headers);
         let reliable = E::QOS == catga::Qos::AtLeastOnce;
         self.journal.record(node, What::Publishing { number, message: E::NAME, reliable, healthy, note });
         let options = PublishOptions { headers, ..PublishOptions::default() };

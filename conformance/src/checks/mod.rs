@@ -48,7 +48,7 @@ pub enum Property {
     P15,
     /// Two versions of a message type read each other.
     P16,
-    /// Correlation is unbroken through retry, dead letter and replay.
+    /// Correlation and trace are unbroken through emission, retry, dead letter and replay.
     P17,
     /// What a failed handler emitted never leaves, what a successful one emitted does.
     P18,
