@@ -40,7 +40,7 @@ pub enum Property {
     P11,
     /// A command runs on one node unless its outcome was unknown.
     P12,
-    /// Membership converges within a heartbeat of a change, and within the time-out of a silent death.
+    /// Membership converges within a heartbeat of a change, and within the time-out of a silent death, whatever clocks show.
     P13,
     /// Memory stays bounded with a handler that never returns.
     P14,
