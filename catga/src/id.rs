@@ -114,7 +114,21 @@ pub(crate) fn incarnation() -> u64 {
 
 /// Milliseconds since 1970 on this machine's clock.
 pub(crate) fn now_millis() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    let elapsed = SystemTime::UNIX_EPOCH.elapsed();
+    let millis = elapsed.map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+    #[cfg(feature = "testing")]
+    let millis = millis.saturating_add_signed(ahead_ms());
+    millis
+}
+
+/// How wrong a test wants the clock of this process to be. All of it sees the same time, as on a machine of its own.
+#[cfg(feature = "testing")]
+fn ahead_ms() -> i64 {
+    static AHEAD: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
+        let wanted = std::env::var("CATGA_TEST_CLOCK_AHEAD_MS").ok();
+        wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(0)
+    });
+    *AHEAD
 }
 
 #[cfg(test)]

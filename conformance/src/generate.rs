@@ -43,6 +43,8 @@ macro_rules! conformance_tests {
             a_command_moves_on_only_from_a_node_that_died
             a_node_that_is_full_refuses_and_another_one_takes_over
             every_node_learns_who_comes_and_who_goes
+            clocks_that_are_minutes_apart_change_nothing
+            a_clock_that_is_set_back_hides_no_node
             two_versions_of_a_message_type_read_each_other
             what_is_stored_survives_a_restart_of_the_store
             the_store_ends_while_events_are_on_their_way

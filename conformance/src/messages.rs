@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use catga::{Builder, Command, Context, Event, Failure, Query, State, handler};
+use catga::{Builder, Command, Context, Event, Failure, Headers, Query, State, handler};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    history::{HandlerSpec, Number},
+    history::{HandlerSpec, Number, Trace},
     world::World,
 };
 
 /// The header that travels with what the suite publishes.
 pub const HEADER: &str = "suite";
+/// The headers of a trace.
+const TRACE_PARENT: &str = "traceparent";
+const TRACE_STATE: &str = "tracestate";
 
 /// What a handler is to do with a message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -169,4 +172,23 @@ pub fn text_of(number: Number) -> String {
     let mut random = fastrand::Rng::with_seed(number);
     let length = random.usize(8..200);
     std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()
+}
+
+/// The trace to which what the suite sends under this number belongs: one of its own.
+pub fn trace_of(number: Number) -> Trace {
+    Trace { parent: format!("00-{:032x}-{:016x}-01", number + 1, number + 1), state: format!("suite={number}") }
+}
+
+impl Trace {
+    /// The trace that headers name.
+    pub fn of(headers: &Headers) -> Self {
+        let value = |name| headers.get(name).unwrap_or_default().to_owned();
+        Self { parent: value(TRACE_PARENT), state: value(TRACE_STATE) }
+    }
+
+    /// Puts it into headers.
+    pub fn into(self, headers: &mut Headers) {
+        headers.insert(TRACE_PARENT, self.parent).unwrap();
+        headers.insert(TRACE_STATE, self.state).unwrap();
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use catga::{Context, Failure};
 
 use crate::{
-    history::{Number, Run, What},
+    history::{Number, Run, Trace, What},
     journal::Journal,
     messages::{Echo, HEADER, Plan, echo_number, text_of},
 };
@@ -71,6 +71,7 @@ impl World {
             causation: ctx.causation(),
             text,
             header: ctx.headers().get(HEADER).unwrap_or_default().to_owned(),
+            trace: Trace::of(ctx.headers()),
             note: None,
             emitted_by: None,
             emits: false,

@@ -24,6 +24,7 @@ mod world;
 
 mod kills;
 
+mod clocks;
 mod failover;
 mod full;
 mod network;

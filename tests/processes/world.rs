@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The most tests that go on at the same time: more take the processor from each other, and leases run out.
 const AT_ONCE: u32 = 2;
 
+/// What a test says of the clock of a worker's machine, among the words for the worker: how far it is ahead.
+const CLOCK: &str = "clock_ahead_ms=";
+
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE as usize);
 
 /// Waits for the turn of a test.
@@ -91,6 +94,13 @@ impl World {
         let mut worker = Worker { node: node.to_owned(), words: all, folder, process };
         self.ready(&mut worker, 1).await;
         worker
+    }
+
+    /// Starts a worker again that has ended, on a machine whose clock is ahead by so many milliseconds, or behind.
+    pub(crate) async fn restart_at(&self, worker: &mut Worker, ahead_ms: i64) {
+        worker.words.retain(|word| !word.starts_with(CLOCK));
+        worker.words.push(format!("{CLOCK}{ahead_ms}"));
+        self.restart(worker).await;
     }
 
     /// Starts a worker again that has ended, and waits until it is ready.
@@ -243,6 +253,10 @@ impl Worker {
 fn spawn(folder: &std::path::Path, node: &str, words: &[String]) -> Process {
     let log = fs::File::options().create(true).append(true).open(folder.join(format!("{node}.log"))).unwrap();
     let mut command = Process::command(env!("CARGO_BIN_EXE_worker"), None);
+    let (clocks, words): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.starts_with(CLOCK));
+    for clock in clocks {
+        command.env("CATGA_TEST_CLOCK_AHEAD_MS", &clock[CLOCK.len()..]);
+    }
     command.args(words).stdout(log.try_clone().unwrap()).stderr(log);
     Process::spawn(command).unwrap()
 }

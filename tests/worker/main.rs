@@ -11,7 +11,7 @@ mod publish;
 
 use std::time::Duration;
 
-use catga::{Counts, Limits, Mediator, transport::Nats};
+use catga::{ClusterChange, Counts, Limits, Mediator, transport::Nats};
 
 use self::{handlers::Manner, journal::Journal, options::Options};
 
@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     journal.line("ready");
 
     tokio::spawn(watch(mediator.clone(), journal.clone()));
+    tokio::spawn(look_around(mediator.clone(), journal.clone()));
     if let Some(numbers) = options.seen.clone() {
         tokio::spawn(publish::seen(mediator.clone(), journal.clone(), numbers));
     }
@@ -82,5 +83,19 @@ async fn watch(mediator: Mediator, journal: Journal) {
         }
         before = now;
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Says who is in the cluster, whenever that changes.
+async fn look_around(mediator: Mediator, journal: Journal) {
+    let mut changes = mediator.cluster().changes();
+    loop {
+        let nodes = mediator.cluster().nodes().into_iter().filter(|node| node.online);
+        journal.line(format!("sees {}", nodes.map(|node| node.id).collect::<Vec<_>>().join(",")));
+        match changes.next().await {
+            Some(ClusterChange::Restarted(node)) => journal.line(format!("restarted {node}")),
+            Some(_) => {}
+            None => return,
+        }
     }
 }

@@ -118,7 +118,9 @@ impl Membership {
     async fn hear(&mut self, bytes: &[u8]) {
         match Announcement::decode(bytes) {
             Some(Announcement::Joining(record)) => {
-                if self.take_up(record) {
+                if let Some(incarnation) = self.known_later(&record) {
+                    self.announce(&Announcement::Behind { node: record.node, incarnation }).await;
+                } else if self.take_up(record) {
                     self.announce(&Announcement::Here(self.record(true))).await;
                 }
             }
@@ -143,9 +145,39 @@ impl Membership {
             Some(Announcement::Who { node }) if node == self.own.node => {
                 self.announce(&Announcement::Here(self.record(true))).await;
             }
-            Some(Announcement::Who { .. }) => {}
+            Some(Announcement::Behind { node, incarnation }) if node == self.own.node => {
+                self.overtake(incarnation).await;
+            }
+            Some(Announcement::Who { .. } | Announcement::Behind { .. }) => {}
             None => tracing::debug!(target: "catga::cluster", "an announcement could not be read"),
         }
+    }
+
+    /// The number that a node is known to have had since: this is a late word, or its clock was set back.
+    fn known_later(&self, record: &Record) -> Option<u64> {
+        if record.node == self.own.node {
+            return (self.own.incarnation > record.incarnation).then_some(self.own.incarnation);
+        }
+        let known = self.members.get(&record.node).map(|member| &member.view);
+        // One that has fallen silent has no late words.
+        let known = known.filter(|view| view.online && view.incarnation > record.incarnation);
+        let left = self.left.get(&record.node).map(|(incarnation, _)| *incarnation);
+        let left = left.filter(|incarnation| *incarnation >= record.incarnation);
+        known.map(|view| view.incarnation).max(left)
+    }
+
+    /// Goes on under a number behind that one, which this node's id had before its clock was set back. The later of two live
+    /// nodes then has the larger number, too.
+    async fn overtake(&mut self, incarnation: u64) {
+        let Some(next) = incarnation.checked_add(1) else { return };
+        if incarnation <= self.own.incarnation {
+            // Another one has said so before.
+            return;
+        }
+        tracing::warn!(target: "catga::cluster", "the clock of this machine is behind an earlier start of this node");
+        self.own.incarnation = next;
+        self.publish();
+        self.announce(&Announcement::Joining(self.record(true))).await;
     }
 
     /// Takes up what a node says about itself; says whether it was news of another node.
@@ -162,9 +194,7 @@ impl Membership {
             tracing::error!(target: "catga::cluster", node = %record.node, limit = MAX_NODES, "the node table is full");
             return false;
         }
-        if known.is_some_and(|member| member.view.incarnation > record.incarnation)
-            || self.left.get(&record.node).is_some_and(|(incarnation, _)| *incarnation >= record.incarnation)
-        {
+        if self.known_later(&record).is_some() {
             // A late word of one that left, or of the former self of one that is there.
             return false;
         }
@@ -249,6 +279,10 @@ impl Membership {
     fn publish(&self) {
         let table = self.cluster.table();
         let own = table.load().get(&self.own.node).cloned();
+        let own = own.map(|own| match own.incarnation == self.own.incarnation {
+            true => own,
+            false => Arc::new(NodeView { incarnation: self.own.incarnation, ..NodeView::clone(&own) }),
+        });
         table.replace(self.members.values().map(|member| member.view.clone()).chain(own));
     }
 }

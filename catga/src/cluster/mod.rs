@@ -7,6 +7,8 @@ pub(crate) mod membership;
 pub(crate) mod record;
 pub(crate) mod routing;
 pub(crate) mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 

@@ -35,6 +35,9 @@ pub(crate) enum Announcement {
     Here(Record),
     /// A node leaves.
     Leaving { node: Arc<str>, incarnation: u64 },
+    /// A node that joined has a number that is not larger than one under which its id is known: its clock was set back, and it
+    /// goes on behind that.
+    Behind { node: Arc<str>, incarnation: u64 },
     /// Somebody wants to know the request types of a node.
     Who { node: Arc<str> },
 }

@@ -265,16 +265,39 @@ impl EventIntake {
             self.sequences.clear();
         }
         let (key, now) = ((envelope.source.clone(), envelope.name.clone()), (envelope.incarnation, envelope.sequence));
-        let last = self.sequences.entry(key).or_insert(now);
-        if now <= *last {
-            // The first of all, or one that was overtaken or doubled on the way.
-            return;
+        let missed = missed(self.sequences.entry(key).or_insert(now), now);
+        if missed > 0 {
+            self.node.counters.gaps(missed);
         }
-        // A sender that started again counts from 1.
-        let before = if now.0 == last.0 { last.1 } else { 0 };
-        *last = now;
-        if now.1 > before + 1 {
-            self.node.counters.gaps(now.1 - before - 1);
-        }
+    }
+}
+
+/// How many events are missing between the last of a sender and this one, each an incarnation and a number.
+fn missed(last: &mut (u64, u64), now: (u64, u64)) -> u64 {
+    // A sender that started again counts from 1. If its clock was set back, its incarnation is smaller; a larger number would
+    // be that of a late word.
+    let again = now.0 > last.0 || (now.0 < last.0 && now.1 == 1);
+    if !again && now <= *last {
+        // The first of all, or one that was overtaken or doubled on the way.
+        return 0;
+    }
+    let before = if again { 0 } else { last.1 };
+    *last = now;
+    now.1 - before - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_seen_of_a_sender_that_starts_again_with_its_clock_set_back() {
+        let mut last = (1_000, 7);
+        assert_eq!(missed(&mut last, (1_000, 10)), 2);
+        assert_eq!(missed(&mut last, (1_000, 9)), 0, "it was overtaken");
+        assert_eq!(missed(&mut last, (2_000, 3)), 2);
+        assert_eq!(missed(&mut last, (1_000, 11)), 0, "a late word");
+        assert_eq!(missed(&mut last, (500, 1)), 0);
+        assert_eq!(missed(&mut last, (500, 4)), 2);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use catga::{
     Error, MessageId,
     transport::{
@@ -29,6 +30,9 @@ pub trait Hooks: Send + Sync + 'static {
     /// A node that has joined.
     fn joined(&self, _node: &str, _: &Arc<dyn Link>) {}
 
+    /// Events of QoS 0 before they leave.
+    fn publishing(&self, _node: &str, _: &mut Vec<Envelope>) {}
+
     /// Reliable events before they are stored; of what is removed, the caller is told that it was.
     fn storing(&self, _node: &str, _: &mut Vec<Envelope>) {}
 
@@ -47,7 +51,7 @@ pub trait Hooks: Send + Sync + 'static {
     }
 
     /// What a node says of itself; `false` keeps it from the others.
-    fn announcing(&self, _node: &str) -> bool {
+    fn announcing(&self, _node: &str, _: &mut Bytes) -> bool {
         true
     }
 
@@ -141,7 +145,8 @@ impl<H: Hooks> Link for HookedLink<H> {
         self.inner.max_payload()
     }
 
-    fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
+    fn publish(&self, mut batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
+        self.hooks.publishing(&self.node, &mut batch);
         self.inner.publish(batch)
     }
 
@@ -176,8 +181,8 @@ impl<H: Hooks> Link for HookedLink<H> {
         self.inner.reply(node, batch)
     }
 
-    fn announce(&self, announcement: bytes::Bytes) -> BoxFuture<'_, Result<(), Error>> {
-        match self.hooks.announcing(&self.node) {
+    fn announce(&self, mut announcement: Bytes) -> BoxFuture<'_, Result<(), Error>> {
+        match self.hooks.announcing(&self.node, &mut announcement) {
             true => self.inner.announce(announcement),
             false => Box::pin(async { Ok(()) }),
         }

@@ -1,5 +1,6 @@
 //! What a driver works with: nodes on the transport under test, load, faults, and the journal of it all.
 
+mod clocks;
 pub mod hooked;
 mod hooked_consumer;
 pub mod in_process;
@@ -23,6 +24,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use self::{
+    clocks::Clocks,
     hooked::{Hooked, Shared},
     recorder::{Links, NodeSide, StoreSide, letter},
     subject::Subject,
@@ -30,7 +32,7 @@ use self::{
 use crate::{
     history::{Bounds, Fault, History, Number, What},
     journal::Journal,
-    messages::{Fact, HEADER, Plan, Role, Rumour, text_of},
+    messages::{Fact, HEADER, Plan, Role, Rumour, text_of, trace_of},
     world::World,
 };
 
@@ -45,6 +47,7 @@ pub struct Bench {
     /// The subject's transport, recorded, and broken if that is wanted.
     transport: Arc<dyn Transport>,
     nodes: Mutex<BTreeMap<String, Member>>,
+    clocks: Clocks,
     /// The ways out of nodes, to ask how much waits for them. Whoever held one on would keep a node from ending.
     links: Links,
     /// Whether the transport is to be trusted to come to rest.
@@ -77,9 +80,15 @@ impl Bench {
             Some(breakage) => (breakage(store), false),
             None => (store, true),
         };
-        let transport = Hooked::around(stored, NodeSide(journal.clone()));
+        let clocks = Clocks::default();
+        let transport = Hooked::around(Hooked::around(stored, clocks.clone()), NodeSide(journal.clone()));
         let world = World { journal: journal.clone(), mended: Arc::default() };
-        Self { subject, journal, world, transport, nodes: Mutex::default(), links, sound }
+        Self { subject, journal, world, transport, nodes: Mutex::default(), clocks, links, sound }
+    }
+
+    /// Sets the clock of a node wrong, by so many minutes.
+    pub fn set_clock(&self, node: &str, minutes: i64) {
+        self.clocks.set(node, minutes * 60_000);
     }
 
     /// Starts a node with these handlers.
@@ -200,6 +209,7 @@ impl Bench {
     ) -> Result<(), Error> {
         let mut headers = Headers::new();
         headers.insert(HEADER, number.to_string()).unwrap();
+        trace_of(number).into(&mut headers);
         let reliable = E::QOS == catga::Qos::AtLeastOnce;
         self.journal.record(node, What::Publishing { number, message: E::NAME, reliable, healthy, note });
         let options = PublishOptions { headers, ..PublishOptions::default() };

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::hooked::{Hooks, Place};
 use crate::{
-    history::{Letter, Number, Parcel, What},
+    history::{Letter, Number, Parcel, Trace, What},
     journal::Journal,
     messages::HEADER,
 };
@@ -48,6 +48,7 @@ fn parcel(envelope: &Envelope) -> Parcel {
         retry: envelope.retry.as_ref().map(|retry| (retry.handler.clone(), retry.attempt)),
         replays: envelope.retry.as_ref().map_or(0, |retry| retry.replays),
         correlation: envelope.correlation,
+        trace: Trace::of(&envelope.headers),
     }
 }
 

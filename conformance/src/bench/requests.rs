@@ -7,7 +7,7 @@ use catga::{Error, Request, SendOptions};
 use super::Bench;
 use crate::{
     history::{Number, What},
-    messages::{Order, Plan, Question},
+    messages::{Order, Plan, Question, trace_of},
 };
 
 impl Bench {
@@ -30,6 +30,7 @@ impl Bench {
         mut options: SendOptions,
     ) -> Result<Number, Error> {
         let deadline = *options.timeout.get_or_insert(Duration::from_secs(5));
+        trace_of(number).into(&mut options.headers);
         self.journal.record(node, What::Asked { number, deadline, command });
         let reply = self.node(node).send_with(request, options).await;
         let result = reply.as_ref().copied().map_err(|error| (error.kind(), error.outcome()));

@@ -11,6 +11,7 @@ use super::rejects;
 use crate::{
     bench::hooked::{Hooked, Hooks},
     checks::Property,
+    messages::HEADER,
 };
 
 /// Gives messages that travel together the payloads of each other.
@@ -25,9 +26,9 @@ impl Hooks for SwapsPayloads {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_swaps_payloads_is_rejected_for_what_nobody_sent() {
+async fn a_transport_that_swaps_payloads_is_rejected_for_what_nobody_sent_and_for_their_traces() {
     let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, SwapsPayloads);
-    rejects(breakage, &[Property::P2]).await;
+    rejects(breakage, &[Property::P2, Property::P17]).await;
 }
 
 /// Loses the headers.
@@ -42,9 +43,9 @@ impl Hooks for StripsHeaders {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_strips_headers_is_rejected_for_what_is_not_intact() {
+async fn a_transport_that_strips_headers_is_rejected_for_what_is_not_intact_and_for_lost_traces() {
     let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, StripsHeaders);
-    rejects(breakage, &[Property::P2]).await;
+    rejects(breakage, &[Property::P2, Property::P17]).await;
 }
 
 /// Loses the headers of what is given up.
@@ -59,9 +60,9 @@ impl Hooks for MutilatesDeadLetters {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_mutilates_dead_letters_is_rejected_for_them() {
+async fn a_transport_that_mutilates_dead_letters_is_rejected_for_them_and_for_their_traces() {
     let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, MutilatesDeadLetters);
-    rejects(breakage, &[Property::P7]).await;
+    rejects(breakage, &[Property::P7, Property::P17]).await;
 }
 
 /// Takes what is tried again for the start of a conversation.
@@ -78,4 +79,23 @@ impl Hooks for BreaksConversations {
 async fn a_transport_that_breaks_conversations_is_rejected_for_that_and_for_its_dead_letters() {
     let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, BreaksConversations);
     rejects(breakage, &[Property::P7, Property::P17]).await;
+}
+
+/// Loses the trace of what is tried again; its other headers stay.
+struct LosesTraces;
+
+impl Hooks for LosesTraces {
+    fn storing_for(&self, _: &str, _: &str, message: &mut Envelope, _: &mut std::time::Duration) {
+        let mut headers = Headers::new();
+        if let Some(value) = message.headers.get(HEADER) {
+            headers.insert(HEADER, value).unwrap();
+        }
+        message.headers = headers;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_loses_traces_is_rejected_for_them() {
+    let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, LosesTraces);
+    rejects(breakage, &[Property::P17]).await;
 }

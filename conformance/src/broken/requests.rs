@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use catga::transport::{Reply, Transport};
 
 use super::rejects;
@@ -50,7 +51,7 @@ async fn a_transport_that_brings_a_command_to_two_nodes_is_rejected_for_the_seco
 struct FallsSilent(Mutex<BTreeMap<String, u32>>);
 
 impl Hooks for FallsSilent {
-    fn announcing(&self, node: &str) -> bool {
+    fn announcing(&self, node: &str, _: &mut Bytes) -> bool {
         let mut said = self.0.lock().unwrap();
         let said = said.entry(node.to_owned()).or_default();
         *said += 1;

@@ -1,6 +1,9 @@
 //! Transports that deliver too early, too often, too much, or do not take back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use catga::transport::{Delivery, Envelope, Settlement, Transport};
 use futures_util::future::BoxFuture;
@@ -27,6 +30,27 @@ impl Hooks for ShortensDelays {
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_shortens_delays_is_rejected_for_runs_that_come_too_early() {
     let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, ShortensDelays);
+    rejects(breakage, &[Property::P8]).await;
+}
+
+/// Takes the time at which a message was made for one of its own clock, and has a retry wait from then on.
+struct BelievesClocks;
+
+impl Hooks for BelievesClocks {
+    fn storing_for(&self, _: &str, _: &str, message: &mut Envelope, delay: &mut Duration) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let made = Duration::from_millis(message.time_ms);
+        let (ahead, behind) = (made.saturating_sub(now), now.saturating_sub(made));
+        // What the load takes is no reason: time stands still meanwhile.
+        if ahead.max(behind) > Duration::from_secs(60) {
+            *delay = (*delay + ahead).saturating_sub(behind);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_believes_clocks_is_rejected_for_runs_that_come_too_early_and_too_late() {
+    let breakage = |transport: Arc<dyn Transport>| Hooked::around(transport, BelievesClocks);
     rejects(breakage, &[Property::P8]).await;
 }
 

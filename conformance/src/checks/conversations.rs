@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use catga::MessageId;
 
 use crate::{
-    history::{History, Number, Run, Violation, What, violated},
-    messages::echo_number,
+    history::{History, Letter, Number, Run, Trace, Violation, What, violated},
+    messages::{echo_number, trace_of},
     versions::{PARCEL, READS_NOTES},
 };
 
@@ -35,8 +35,9 @@ pub fn property_16(history: &History) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Correlation is unbroken through retry, dead letter and replay.
+/// Correlation and trace are unbroken through emission, retry, dead letter and replay.
 pub fn property_17(history: &History) -> Result<(), Violation> {
+    traces(history)?;
     let mut known: BTreeMap<Number, (MessageId, MessageId, Option<MessageId>)> = BTreeMap::new();
     for (_, entry) in history.iter() {
         match &entry.what {
@@ -52,13 +53,39 @@ pub fn property_17(history: &History) -> Result<(), Violation> {
                     violated!("what {parent} emitted does not belong to its conversation");
                 }
             }
-            What::Buried(crate::history::Letter { message: Some(parcel), .. }) | What::StoredFor { parcel, .. } => {
+            What::Buried(Letter { message: Some(parcel), .. }) | What::StoredFor { parcel, .. } => {
                 let Some((id, correlation, _)) = parcel.number.and_then(|number| known.get(&number)) else { continue };
                 if (parcel.id, parcel.correlation) != (*id, *correlation) {
                     violated!("{:?} was put away as another conversation", parcel.number);
                 }
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Every message belongs to the trace that its sender gave it, and what a handler emits to that of its message.
+fn traces(history: &History) -> Result<(), Violation> {
+    let mut known: BTreeMap<Number, Trace> = BTreeMap::new();
+    for (_, entry) in history.iter() {
+        let (number, trace) = match &entry.what {
+            What::Publishing { number, .. } | What::Asked { number, .. } => {
+                known.insert(*number, trace_of(*number));
+                continue;
+            }
+            What::Started(run) => {
+                if let Some(trace) = run.emitted_by.and_then(|(parent, _)| known.get(&parent)) {
+                    known.insert(run.number, trace.clone());
+                }
+                (Some(run.number), &run.trace)
+            }
+            What::Stored { parcel } | What::StoredFor { parcel, .. } => (parcel.number, &parcel.trace),
+            What::Buried(Letter { message: Some(parcel), .. }) => (parcel.number, &parcel.trace),
+            _ => continue,
+        };
+        if let Some(expected) = number.and_then(|number| known.get(&number)).filter(|expected| *expected != trace) {
+            violated!("{number:?} is in another trace: {trace:?} instead of {expected:?}");
         }
     }
     Ok(())

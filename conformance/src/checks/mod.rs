@@ -40,7 +40,7 @@ pub enum Property {
     P11,
     /// A command runs on one node unless its outcome was unknown.
     P12,
-    /// Membership converges within a heartbeat of a change, and within the time-out of a silent death.
+    /// Membership converges within a heartbeat of a change, and within the time-out of a silent death, whatever clocks show.
     P13,
     /// Memory stays bounded with a handler that never returns.
     P14,
@@ -48,7 +48,7 @@ pub enum Property {
     P15,
     /// Two versions of a message type read each other.
     P16,
-    /// Correlation is unbroken through retry, dead letter and replay.
+    /// Correlation and trace are unbroken through emission, retry, dead letter and replay.
     P17,
     /// What a failed handler emitted never leaves, what a successful one emitted does.
     P18,

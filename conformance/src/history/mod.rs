@@ -35,6 +35,13 @@ pub struct HandlerSpec {
     pub backoff: Duration,
 }
 
+/// The headers by which a trace goes on, as W3C Trace Context names them; empty where they are missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace {
+    pub parent: String,
+    pub state: String,
+}
+
 /// One run of a handler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -47,6 +54,7 @@ pub struct Run {
     /// The text of the message, and that of its header.
     pub text: String,
     pub header: String,
+    pub trace: Trace,
     /// Only a newer version of a message type has it.
     pub note: Option<String>,
     /// For what a handler emitted: its message and the number of its run.
@@ -66,6 +74,7 @@ pub struct Parcel {
     pub retry: Option<(String, u32)>,
     pub replays: u32,
     pub correlation: MessageId,
+    pub trace: Trace,
 }
 
 /// A dead letter as it is handed to the store.

@@ -35,7 +35,13 @@ fn property_17_refuses_a_conversation_that_changes_from_run_to_run_or_in_a_dead_
 fn echo(attempt: u32) -> Run {
     let parent = Some(MessageId::from_u128(1));
     let heard = run(&HEAR.spec, echo_number(NOTE.spec.name, "node1", 1, attempt), 1);
-    Run { emitted_by: Some((1, attempt)), correlation: MessageId::from_u128(1), causation: parent, ..heard }
+    Run {
+        emitted_by: Some((1, attempt)),
+        correlation: MessageId::from_u128(1),
+        causation: parent,
+        trace: trace_of(1),
+        ..heard
+    }
 }
 
 #[test]
@@ -44,6 +50,25 @@ fn property_17_refuses_an_emission_outside_of_its_conversation() {
     Property::P17.check(&parent().effect("node1", echo(1)).history).unwrap();
     parent().effect("node1", Run { causation: None, ..echo(1) }).breaks(Property::P17);
     parent().effect("node1", Run { correlation: echo(1).id, ..echo(1) }).breaks(Property::P17);
+}
+
+#[test]
+fn property_17_refuses_a_trace_that_is_lost_anywhere() {
+    let published = || Hand::default().joined("node1", &[&NOTE.spec]).published(1);
+    let (lost, handled) = (Trace::default(), || published().effect("node1", run(&NOTE.spec, 1, 1)));
+    let other = || Parcel { trace: Trace { state: String::new(), ..trace_of(1) }, ..parcel(1) };
+    published().effect("node1", Run { trace: lost.clone(), ..run(&NOTE.spec, 1, 1) }).breaks(Property::P17);
+    published().failed("node1", run(&NOTE.spec, 1, 1)).add("node1", stored_again(other())).breaks(Property::P17);
+    let dead = Letter { message: Some(other()), ..letter(&NOTE.spec, 1, 4, "node1") };
+    published().failed("node1", run(&NOTE.spec, 1, 1)).add("node1", What::Buried(dead)).breaks(Property::P17);
+    handled().effect("node1", Run { trace: lost, ..echo(1) }).breaks(Property::P17);
+    // What is emitted does not begin a trace of its own.
+    handled().effect("node1", Run { trace: trace_of(echo(1).number), ..echo(1) }).breaks(Property::P17);
+    Property::P17.check(&handled().effect("node1", echo(1)).add("node1", stored_again(parcel(1))).history).unwrap();
+}
+
+fn stored_again(parcel: Parcel) -> What {
+    What::StoredFor { durable: "n.node1".into(), parcel }
 }
 
 #[test]

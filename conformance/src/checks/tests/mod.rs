@@ -15,8 +15,8 @@ use catga::{
 
 use super::Property;
 use crate::{
-    history::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Parcel, Run, What},
-    messages::{HEAR, NOTE, text_of},
+    history::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Parcel, Run, Trace, What},
+    messages::{HEAR, NOTE, text_of, trace_of},
 };
 
 /// A history that is written by hand; each entry comes a millisecond after the one before.
@@ -38,6 +38,7 @@ fn run(handler: &HandlerSpec, number: Number, attempt: u32) -> Run {
         causation: None,
         text: text_of(number),
         header: number.to_string(),
+        trace: trace_of(number),
         note: None,
         emitted_by: None,
         emits: false,
@@ -48,7 +49,7 @@ fn run(handler: &HandlerSpec, number: Number, attempt: u32) -> Run {
 fn parcel(number: Number) -> Parcel {
     let id = MessageId::from_u128(number.into());
     let message = NOTE.spec.message.to_owned();
-    Parcel { id, message, number: Some(number), retry: None, replays: 0, correlation: id }
+    Parcel { id, message, number: Some(number), retry: None, replays: 0, correlation: id, trace: trace_of(number) }
 }
 
 /// The dead letter of a message, complete.
