@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
-use catga::{Command, Context, ErrorKind, Event, Failure, Mediator, Outcome, State, handler, transport::Nats};
+use catga::{Command, Context, ErrorKind, Event, Failure, Limits, Mediator, Outcome, State, handler, transport::Nats};
 use catga_tests::{
     Log,
     proxy::{Direction, Proxy, Rule},
@@ -216,4 +216,34 @@ async fn an_answer_that_is_too_large_to_travel_is_an_error_at_once() {
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     first.shutdown().await.unwrap();
     second.shutdown().await.unwrap();
+}
+
+#[handler]
+async fn wait(event: Fact, State(log): State<Log>, ctx: Context) {
+    log.add(format!("run {} of {}", ctx.attempt(), event.number));
+    if log.len() == 1 {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_gave_back_runs_again_where_the_stream_is_full() {
+    let (server, log) = (server(), Log::default());
+    let shutdown = Duration::from_millis(200);
+    let build = async || {
+        let builder = node(&server, "node1", &log).await.limits(Limits { shutdown, ..limits() });
+        builder.handler(wait).build().await.unwrap()
+    };
+    let mediator = build().await;
+    mediator.publish(Fact { number: 1 }).await.unwrap();
+    reaches(|| log.len(), 1).await;
+    mediator.shutdown().await.unwrap_err();
+    let jetstream = async_nats::jetstream::new(bare(&server).await);
+    let mut config = jetstream.get_stream("catga-events").await.unwrap().cached_info().config.clone();
+    config.discard = async_nats::jetstream::stream::DiscardPolicy::New;
+    config.max_messages = 1;
+    jetstream.update_stream(config).await.unwrap();
+    let mediator = build().await;
+    reaches(|| log.len(), 2).await;
+    mediator.shutdown().await.unwrap();
 }

@@ -33,9 +33,9 @@ pub struct Limits {
     /// How many runs of a message may end without an answer before it counts as one that kills its process: 10. It is a dead
     /// letter then. From the third on it runs alone.
     pub crash_limit: u32,
-    /// The largest reply: 1 MiB, or less where the transport carries less. It holds where a reply is encoded: for what another node asked, for
-    /// requests with a key, and for all in the test harness. A reply that stays in the process as it is takes no encoding to
-    /// measure, and passes.
+    /// The largest reply: 1 MiB, or less where the transport carries less. It holds where a reply is encoded: for what another
+    /// node asked, for requests with a key, and for all in the test harness. A reply that stays in the process as it is takes
+    /// no encoding to measure, and passes.
     pub max_reply: usize,
     /// How long the outcome of a command is remembered: 10 minutes.
     pub idempotency_window: Duration,

@@ -12,7 +12,7 @@ use super::{durable::DurableTask, work::Work};
 use crate::error::Failure;
 
 /// After how many ends without an answer a message is a suspect.
-const SUSPECT: u32 = 3;
+pub(super) const SUSPECT: u32 = 3;
 /// How long the task waits for a suspect that it has declared: in a group, another member may get it.
 const DECLARED_FOR: Duration = Duration::from_secs(5);
 /// How many runs more than usual may be taken on meanwhile: the declared one must find its way in.

@@ -9,6 +9,7 @@ use super::{
     durable::{DurableTask, Open, settle_with},
     observe::Occurrence,
     round::Round,
+    suspects::SUSPECT,
     work::Work,
 };
 use crate::{
@@ -223,14 +224,14 @@ impl DurableTask {
     }
 
     /// Takes note of a store that has ended. What was refused runs again from here, so that a store that is full can get
-    /// empty; but not what may kill its process: its count is kept in the store, and it goes back there. What is too large
-    /// for the store has no count there: the transport's own limit of deliveries ends it.
+    /// empty; but no suspect, whose count is kept in the store: it goes back there, until the transport gives it up. What is
+    /// too large for the store has no count there, and is given up so in any case.
     pub(super) async fn stored(&mut self, stored: Stored) {
         let Stored { sequence, refused } = stored;
         if let Some((work, refusal)) = refused {
             let too_large = refusal == ErrorKind::TooLarge;
             let stopping = self.node.stop.is_cancelled();
-            if !stopping && (work.crashes == 0 || too_large) {
+            if !stopping && (work.crashes < SUSPECT || too_large) {
                 self.round = Round::start();
                 return self.admit(sequence, work).await;
             }

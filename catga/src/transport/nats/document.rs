@@ -103,6 +103,7 @@ fn the_documented_numbers_of_variants_are_those_on_the_wire() {
         ErrorKind::ShuttingDown,
         ErrorKind::Configuration,
         ErrorKind::NotFound,
+        ErrorKind::Replaced,
     ]);
 }
 
