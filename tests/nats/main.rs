@@ -7,5 +7,6 @@ mod options;
 mod permissions;
 mod readiness;
 mod security;
+mod soak;
 mod support;
 mod versions;
