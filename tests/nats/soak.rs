@@ -162,9 +162,9 @@ async fn intrude(server: Arc<Server>, done: Done) {
     let client = bare(&server).await;
     for number in 1_u64.. {
         let json = format!("{{\"number\":{number}}}");
-        let own = number.is_multiple_of(50).then_some("no json").unwrap_or(&json).to_owned();
+        let said = if number.is_multiple_of(50) { "no json".to_owned() } else { json.clone() };
         for subject in ["catga.event.catga-tests.Rumoured", "catga.reliable.catga-tests.Soaked"] {
-            client.publish(subject, own.clone().into()).await.unwrap();
+            client.publish(subject, said.clone().into()).await.unwrap();
         }
         let asked = client.request("catga.request.catga-tests.Ask", json.into());
         let answered = tokio::time::timeout(Duration::from_secs(5), asked).await;
