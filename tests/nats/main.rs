@@ -8,5 +8,6 @@ mod others;
 mod permissions;
 mod readiness;
 mod security;
+mod soak;
 mod support;
 mod versions;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     journals::repeats,
-    world::{Worker, World, alone, server},
+    world::{Worker, World, alone, server, until},
 };
 
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
@@ -23,7 +23,7 @@ async fn a_killed_node_costs_no_caller_its_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stands_still_costs_no_caller_its_answer() {
-    load(Worker::stop, Worker::go_on).await;
+    load(|_| {}, Worker::go_on).await;
 }
 
 async fn load(fault: impl FnOnce(&mut Worker), repair: impl FnOnce(&mut Worker)) {
@@ -37,13 +37,21 @@ async fn load(fault: impl FnOnce(&mut Worker), repair: impl FnOnce(&mut Worker))
     let _others = [world.worker("node2", &url, words).await, world.worker("node3", &url, words).await];
     let _caller = world.worker("caller", &url, &format!("rate={RATE} requests={REQUESTS}")).await;
     world.reaches("caller", "answered", FAULT_AT).await;
+    // Stopped first, so that what is under way can be counted, and is not nothing.
+    let mut cut_off = 0;
+    let is_at_work = || {
+        first.stop();
+        cut_off = under_way(&world);
+        if cut_off == 0 {
+            first.go_on();
+        }
+        cut_off > 0
+    };
+    until("something is under way where the fault is to be", is_at_work).await;
     fault(&mut first);
-    let cut_off = under_way(&world);
     world.reaches("caller", "answered", REPAIR_AT).await;
     repair(&mut first);
     world.reaches("caller", "sent", 1).await;
-
-    assert!(cut_off > 0, "nothing was under way");
 
     let runs: Vec<_> = NODES.iter().map(|node| world.journals.numbers(&[node], "ended request")).collect();
     let began = world.journals.numbers(&NODES, "began request");
@@ -66,9 +74,11 @@ async fn load(fault: impl FnOnce(&mut Worker), repair: impl FnOnce(&mut Worker))
         assert!(outcome == "Unknown" || !ran, "it ran, and was said not to: `{failure}`; see {folder}");
         *failures.entry(words[1..4].join(" ")).or_default() += 1;
     }
-    // What runs twice ran once where the fault was: the others are there to tell that they have it.
-    let others = world.journals.numbers(&NODES[1..], "began request");
-    assert_eq!(repeats(&others), 0, "nodes that live on run nothing twice; see {folder}");
+    // A command that runs twice ran once where the fault was: the others are there to tell that they have it. A query is not
+    // remembered, and one whose answer is late is asked again.
+    let mut others = world.journals.numbers(&NODES[1..], "began request");
+    others.retain(|number, _| number % 2 == 0);
+    assert_eq!(repeats(&others), 0, "nodes that live on run no command twice; see {folder}");
     let answered = world.journals.behind("caller", "answered").len();
     let twice = repeats(&began);
     let took = world.journals.behind("caller", "sent").remove(0);

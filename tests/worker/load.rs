@@ -11,7 +11,7 @@ use crate::{
 
 /// How often requests are sent: those of this time together.
 const TICK: Duration = Duration::from_millis(5);
-/// Of so many requests one has a key.
+/// Of so many requests one has a key. All that have even numbers are commands, the others queries.
 const KEYED: u32 = 10;
 
 /// Sends so many requests, at this rate as far as the machine can.

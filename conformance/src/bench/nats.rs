@@ -142,7 +142,8 @@ impl Subject for NatsSubject {
 
     fn limits(&self) -> Limits {
         Limits {
-            ack_wait: Duration::from_secs(1),
+            // Longer than anything is late: what is delivered again before has no lease that ran out.
+            ack_wait: Duration::from_secs(2),
             heartbeat: Duration::from_millis(500),
             silence: Duration::from_secs(2),
             ..Limits::default()

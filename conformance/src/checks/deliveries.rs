@@ -126,6 +126,8 @@ struct Made<'a> {
     open: bool,
     given_back: bool,
     last_sign: Duration,
+    /// When its lease began, or was last renewed.
+    leased: Duration,
 }
 
 /// Duplicates are at most the messages in flight at each fault plus those of expired leases.
@@ -163,7 +165,11 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
             What::Settled { durable, sequence, settlement } => {
                 let Some(delivery) = made.get_mut(&(durable.as_str(), *sequence)) else { continue };
                 delivery.last_sign = entry.at;
-                delivery.open &= *settlement == Settlement::Progress;
+                if *settlement == Settlement::Progress {
+                    delivery.leased = entry.at;
+                } else {
+                    delivery.open = false;
+                }
                 delivery.given_back = matches!(settlement, Settlement::GiveBack(_) | Settlement::Untouched);
             }
             What::Received { durable, sequence, messages, .. } => {
@@ -173,7 +179,9 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
                 {
                     duplicates += messages;
                     let wait = history.node(before.node).map(|(_, limits)| limits.ack_wait).unwrap_or_default();
-                    if before.open && entry.at - before.last_sign >= wait {
+                    // A sign that was given may be late.
+                    let unsigned = before.open || entry.at <= before.last_sign + late;
+                    if unsigned && entry.at + late >= before.leased + wait {
                         excused += messages;
                     }
                 }
@@ -181,7 +189,8 @@ pub fn property_3(history: &History) -> Result<(), Violation> {
                 if striking.iter().any(|(on, until)| on.is_none_or(|on| on == node) && entry.at < *until) {
                     excused += messages;
                 }
-                let delivery = Made { node, messages, open: true, given_back: false, last_sign: entry.at };
+                let delivery =
+                    Made { node, messages, open: true, given_back: false, last_sign: entry.at, leased: entry.at };
                 made.insert((durable, *sequence), delivery);
             }
             _ => {}

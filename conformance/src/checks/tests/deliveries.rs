@@ -72,6 +72,18 @@ fn property_3_takes_a_kill_an_expired_lease_and_a_lost_sign_for_a_reason() {
 }
 
 #[test]
+fn property_3_takes_a_lease_for_expired_whose_last_sign_came_too_late() {
+    let late = Pace { late: Duration::from_secs(1), ..Pace::default() };
+    let slow = || Hand::default().add("", What::Began(Capabilities::NONE, late)).joined("node1", &[&NOTE.spec]);
+    let again = |hand: Hand| hand.settled("node1", 1, Acknowledge).wait(500).delivered("node1", 1, &[1]);
+    let expired = again(slow().published(1).delivered("node1", 1, &[1]).wait(2_000));
+    Property::P3.check(&expired.history).unwrap();
+    let leased = slow().published(1).delivered("node1", 1, &[1]).wait(2_000);
+    again(leased.settled("node1", 1, Settlement::Progress)).breaks(Property::P3);
+    again(slow().published(1).delivered("node1", 1, &[1])).breaks(Property::P3);
+}
+
+#[test]
 fn property_4a_refuses_a_second_effect_without_a_kill() {
     handled().effect("node1", run(&NOTE.spec, 1, 1)).breaks(Property::P4a);
     let killed = handled().add("node1", What::Killed).effect("node1", run(&NOTE.spec, 1, 1));

@@ -10,12 +10,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use catga::{
     ErrorKind, MessageId, Outcome,
-    transport::Settlement::{self, Acknowledge},
+    transport::{
+        Capabilities,
+        Settlement::{self, Acknowledge},
+    },
 };
 
 use super::Property;
 use crate::{
-    history::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Parcel, Run, Trace, What},
+    history::{Bounds, Entry, Fault, HandlerSpec, History, Letter, Number, Pace, Parcel, Run, Trace, What},
     messages::{HEAR, NOTE, text_of, trace_of},
 };
 
