@@ -114,6 +114,7 @@ impl Server {
             if given_up {
                 served.cancel();
             }
+            round.end().await;
         }
     }
 
