@@ -93,7 +93,7 @@ fn help() -> ExitCode {
 
 /// Both sides in turns; the first run that loses or invents a message ends the row.
 fn measure_row(row: &Row, sides: &[Side], (time, runs): (Duration, usize)) -> Result<(Vec<Figure>, Vec<Figure>)> {
-    println!("{} ({}, {} callers)", row.name, row.title, row.callers);
+    println!("{} ({}, callers: {})", row.name, row.title, row.callers);
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for number in 1..=runs {
         for side in sides {
@@ -101,7 +101,11 @@ fn measure_row(row: &Row, sides: &[Side], (time, runs): (Duration, usize)) -> Re
                 .measure(*side, format!("bench-{number}"), time)
                 .map_err(|error| format!("{side:?}, run {number}: {error}"))
                 .inspect_err(|error| println!("  {error}"))?;
-            println!("  {number} of {runs}  {side:?}  {}", report::rate(&[figure]));
+            let seconds = figure.messages as f64 / figure.per_second;
+            println!(
+                "  {number} of {runs}  {side:?}  {:.0}/s: {} in {seconds:.2} s",
+                figure.per_second, figure.messages
+            );
             match side {
                 Side::Ours => ours.push(figure),
                 Side::Bare => bare.push(figure),
