@@ -1,4 +1,4 @@
-//! The tasks of the repository: `cargo xtask test`, `ci`, `demo`, `nats-server`, and those of operators.
+//! The tasks of the repository: `cargo xtask test`, `ci`, `demo`, `bench`, `nats-server`, and those of operators.
 #![expect(clippy::print_stdout, reason = "it is read by the person who typed the command")]
 
 mod ci;
@@ -27,6 +27,8 @@ The tasks of this repository.
   cargo xtask demo   three nodes of the order service: failover, QoS 0 against QoS 1, parallel broadcast
   cargo xtask demo --nats   the same and more with a NATS server and three processes: they are killed and paused, too
 
+  cargo xtask bench [--quick]   catga beside native code for the same work, on a NATS server; takes some minutes
+
   cargo xtask nats-server [VERSION]   the path of a nats-server; installs one if there is none
 
   cargo xtask dead ..   dead letters on a NATS server: list, show, replay, delete; `cargo xtask dead` says more
@@ -43,7 +45,11 @@ fn main() -> ExitCode {
         ["demo", "--nats"] => demo::nats::run(),
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
-        ["dead", ..] | ["tap", ..] => return operate(&words),
+        // Optimised, and to its end: what is built for tests has no figures.
+        ["bench", ref rest @ ..] => {
+            return become_cargo("run --quiet --profile bench --package catga-bench --bin rows", rest);
+        }
+        ["dead", ..] | ["tap", ..] => return become_cargo("run --quiet --package catga-cli", &words),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -62,12 +68,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The tool of operators, from where the person is: arguments and variables may hold paths.
-fn operate(words: &[&str]) -> ExitCode {
+/// Another program of this repository takes the place of this one, so that signals reach it. It starts where the person
+/// is: arguments and variables may hold paths.
+fn become_cargo(arguments: &str, words: &[&str]) -> ExitCode {
     let manifest = shell::root().join("Cargo.toml");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-    cargo.args(["run", "--quiet", "--package", "catga-cli", "--manifest-path"]).arg(manifest).arg("--").args(words);
-    // It takes the place of this process, and signals reach it.
+    cargo.args(arguments.split(' ')).arg("--manifest-path").arg(manifest).arg("--").args(words);
     let error = cargo.exec();
     eprintln!("xtask: cargo cannot be run: {error}");
     ExitCode::FAILURE

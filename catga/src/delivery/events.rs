@@ -200,6 +200,7 @@ impl EventIntake {
                 self.take(&envelope, round).await;
             }
             self.count_overflow();
+            round.end().await;
         }
     }
 

@@ -20,4 +20,30 @@ impl Round {
     pub(crate) fn is_quick(self) -> bool {
         self.0.elapsed() < QUICK
     }
+
+    /// Lets what went into tasks run before more is taken in. Until it has, it holds the places at the gates of its
+    /// handlers: everything behind it would go into tasks, too, and queue there for as long as messages keep coming.
+    pub(crate) async fn end(self) {
+        if !self.is_quick() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_long_round_put_into_tasks_runs_before_more_is_taken() {
+        let task = tokio::spawn(async {});
+        let quick = Round(Instant::now() + QUICK * 1_000);
+        assert!(quick.end().now_or_never().is_some());
+        assert!(!task.is_finished());
+        let long = Round(Instant::now().checked_sub(2 * QUICK).expect("the machine has run for longer"));
+        long.end().await;
+        assert!(task.is_finished());
+    }
 }

@@ -116,6 +116,7 @@ impl Server {
             if given_up {
                 served.cancel();
             }
+            round.end().await;
         }
     }
 

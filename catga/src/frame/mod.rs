@@ -107,7 +107,8 @@ pub(crate) fn take<T>(
     most: usize,
     size: impl Fn(&T) -> usize,
 ) -> Vec<T> {
-    let mut batch = Vec::new();
+    // Nearly always all of them fit; growing step by step would move each envelope twice more.
+    let mut batch = Vec::with_capacity(items.size_hint().0.min(limit));
     let mut bytes = 0;
     let fits = |batch: &Vec<T>, bytes: usize, item: &T| {
         batch.is_empty() || (batch.len() < limit && bytes + size(item) <= most)

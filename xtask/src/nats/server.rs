@@ -151,6 +151,11 @@ impl Server {
         &self.name
     }
 
+    /// The id of its process; none if it does not run.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Whether it was started and neither killed nor stopped since; also while it is paused.
     pub fn is_running(&self) -> bool {
         self.process.is_some()

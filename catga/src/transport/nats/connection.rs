@@ -80,6 +80,11 @@ impl Connection {
         Client::clone(&self.client.load())
     }
 
+    /// The most bytes that the server takes in a message. Hot: asked for each message, so that no client is cloned for it.
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.load().max_payload()
+    }
+
     /// The number of the present client, for [`replaced`](Self::replaced).
     pub(super) fn generation(&self) -> u64 {
         self.state.generation.load(Ordering::Acquire)

@@ -168,7 +168,7 @@ impl NatsLink {
 
 impl Link for NatsLink {
     fn max_payload(&self) -> usize {
-        self.connections.control.client().max_payload().saturating_sub(BESIDE_THE_PAYLOAD)
+        self.connections.control.max_payload().saturating_sub(BESIDE_THE_PAYLOAD)
     }
 
     fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {

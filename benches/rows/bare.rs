@@ -1,0 +1,231 @@
+//! The native twins: the same work by hand with async-nats, as fast as it goes.
+//!
+//! Subjects are made beforehand, acknowledgements are awaited in a window, requests are answered where they arrive. No
+//! message has a header: unlike catga, what is published twice is stored twice.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use async_nats::{
+    Client, Subject,
+    jetstream::{
+        self, AckKind, Context,
+        consumer::{Consumer, pull},
+        context::PublishAckFuture,
+        stream::{self, StorageType},
+    },
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Result,
+    load::{self, Load},
+    messages::{Ask, Order, Placed, Seen},
+    ours::{WARM_UP, sum},
+    row::Run,
+    tally::Tally,
+    text,
+};
+
+const SUBJECT: Subject = Subject::from_static("bare.orders");
+/// What the server answers to anybody.
+const ROUND_TRIP: Subject = Subject::from_static("$SYS.REQ.USER.INFO");
+/// How many messages wait for their acknowledgement.
+const WINDOW: usize = 512;
+/// How many messages are stored before anything is measured.
+const WARM_UP_MESSAGES: u64 = 10_000;
+/// How many messages are asked for at a time, and how many of those may be open.
+const PULL: usize = 1_000;
+const OPEN: i64 = 10_000;
+
+async fn connect(run: &Run<'_>) -> Result<Client> {
+    async_nats::connect(run.server.url()).await.map_err(text)
+}
+
+fn encode(message: &impl serde::Serialize) -> Result<Bytes> {
+    serde_json::to_vec(message).map(Bytes::from).map_err(text)
+}
+
+fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M> {
+    serde_json::from_slice(payload).map_err(text)
+}
+
+/// Events to a subscription.
+pub async fn publish(run: &mut Run<'_>, callers: u64) -> Result {
+    let tally = Tally::default();
+    let (receiver, sender) = (connect(run).await?, connect(run).await?);
+    let mut events = receiver.subscribe(SUBJECT).await.map_err(text)?;
+    // Its answer comes when the server has the subscription, too.
+    receiver.request(ROUND_TRIP, Bytes::new()).await.map_err(text)?;
+    let counting = tally.clone();
+    tokio::spawn(async move {
+        while let Some(message) = events.next().await {
+            // What cannot be read is missing in the end.
+            if let Ok(event) = decode::<Seen>(&message.payload) {
+                counting.handled(event.0.number);
+            }
+        }
+    });
+    let call = {
+        let (sender, tally) = (sender.clone(), tally.clone());
+        move |number| {
+            let (sender, tally) = (sender.clone(), tally.clone());
+            async move {
+                tally.room().await;
+                sender.publish(SUBJECT, encode(&Seen(Order::new(number)))?).await.map_err(text)
+            }
+        }
+    };
+    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    // The client may keep the last message back until it is told to flush.
+    sender.flush().await.map_err(text)?;
+    tally.check(first.calls, first.sum).await?;
+    run.start()?;
+    let began = Instant::now();
+    let mut load = load::call(callers, run.time, call).await?;
+    sender.flush().await.map_err(text)?;
+    tally.reach(first.calls + load.calls).await?;
+    load.took = began.elapsed();
+    run.stop(&load)?;
+    tally.check(first.calls + load.calls, first.sum + load.sum).await
+}
+
+/// A stream in files, and somebody who wants everything in it.
+async fn stream(run: &Run<'_>) -> Result<(Context, Consumer<pull::Config>)> {
+    let context = jetstream::new(connect(run).await?);
+    let config = stream::Config {
+        name: run.name.clone(),
+        subjects: vec![SUBJECT.to_string()],
+        storage: StorageType::File,
+        ..stream::Config::default()
+    };
+    let stream = context.create_stream(config).await.map_err(text)?;
+    let config =
+        pull::Config { durable_name: Some("receiver".to_owned()), max_ack_pending: OPEN, ..pull::Config::default() };
+    Ok((context, stream.create_consumer(config).await.map_err(text)?))
+}
+
+/// Messages into the store, one a call.
+pub async fn store(run: &mut Run<'_>, callers: u64) -> Result {
+    let (context, consumer) = stream(run).await?;
+    let call = move |number| {
+        let context = context.clone();
+        async move {
+            let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number)))?).await.map_err(text)?;
+            stored.await.map(drop).map_err(text)
+        }
+    };
+    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    run.start()?;
+    let load = load::call(callers, run.time, call).await?;
+    run.stop(&load)?;
+    drain(&consumer, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
+}
+
+/// Messages into the store, many under way.
+pub async fn store_window(run: &mut Run<'_>) -> Result {
+    let (context, consumer) = stream(run).await?;
+    let first = fill(&context, |number| number == WARM_UP_MESSAGES).await?;
+    run.start()?;
+    let (began, time) = (Instant::now(), run.time);
+    // A look at the clock each time would cost, too.
+    let load = fill(&context, move |number| number.is_multiple_of(256) && began.elapsed() > time).await?;
+    run.stop(&load)?;
+    drain(&consumer, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
+}
+
+/// In a task of its own: what is polled outside of one runs on a third thread.
+async fn fill(context: &Context, over: impl Fn(u64) -> bool + Send + 'static) -> Result<Load> {
+    tokio::spawn(publish_window(context.clone(), over)).await.map_err(text)?
+}
+
+async fn publish_window(context: Context, over: impl Fn(u64) -> bool) -> Result<Load> {
+    let mut under_way = VecDeque::<PublishAckFuture>::with_capacity(WINDOW);
+    let (began, mut number) = (Instant::now(), 0);
+    while !over(number) {
+        if under_way.len() == WINDOW
+            && let Some(oldest) = under_way.pop_front()
+        {
+            oldest.await.map_err(text)?;
+        }
+        let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number)))?).await.map_err(text)?;
+        under_way.push_back(stored);
+        number += 1;
+    }
+    for stored in under_way {
+        stored.await.map_err(text)?;
+    }
+    Ok(Load { calls: number, sum: sum(number), took: began.elapsed(), waits: Vec::new() })
+}
+
+/// Takes, counts and acknowledges everything.
+async fn drain(consumer: &Consumer<pull::Config>, tally: &Tally, messages: u64, sum: u64) -> Result {
+    tally.expect(messages);
+    let (consumer, counting) = (consumer.clone(), tally.clone());
+    let work = async move {
+        let mut deliveries = consumer.stream().max_messages_per_batch(PULL).messages().await.map_err(text)?;
+        while let Some(delivery) = deliveries.next().await {
+            let delivery = delivery.map_err(text)?;
+            counting.handled(decode::<Placed>(&delivery.payload)?.0.number);
+            delivery.ack_with(AckKind::Ack).await.map_err(text)?;
+        }
+        Ok::<_, String>(())
+    };
+    let work = tokio::spawn(work);
+    let checked = tally.check(messages, sum).await;
+    // The last acknowledgements leave.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    work.abort();
+    checked
+}
+
+/// Messages that wait in the store: delivered, handled, acknowledged.
+pub async fn deliver(run: &mut Run<'_>) -> Result {
+    let tally = Tally::default();
+    let (context, consumer) = stream(run).await?;
+    let prefilled = run.prefilled;
+    let load = fill(&context, move |number| number == prefilled).await?;
+    run.start()?;
+    drain(&consumer, &tally, load.calls, load.sum).await?;
+    let took = tally.took().ok_or("nothing was handled")?;
+    let calls = load.calls;
+    run.stop(&Load { took, ..load })?;
+    run.messages_a_frame(calls, calls as f64);
+    run.until_acknowledged().await
+}
+
+/// Requests to a subscription that answers where it is.
+pub async fn ask(run: &mut Run<'_>, callers: u64) -> Result {
+    let tally = Tally::default();
+    let (receiver, sender) = (connect(run).await?, connect(run).await?);
+    let mut requests = receiver.subscribe(SUBJECT).await.map_err(text)?;
+    // Its answer comes when the server has the subscription, too.
+    receiver.request(ROUND_TRIP, Bytes::new()).await.map_err(text)?;
+    let counting = tally.clone();
+    tokio::spawn(async move {
+        while let Some(message) = requests.next().await {
+            if let (Ok(ask), Some(reply)) = (decode::<Ask>(&message.payload), message.reply) {
+                counting.handled(ask.0.number);
+                receiver.publish(reply, encode(&ask.0)?).await.map_err(text)?;
+            }
+        }
+        Ok::<_, String>(())
+    });
+    let call = move |number| {
+        let sender = sender.clone();
+        async move {
+            let reply = sender.request(SUBJECT, encode(&Ask(Order::new(number)))?).await.map_err(text)?;
+            let reply: Order = decode(&reply.payload)?;
+            (reply.number == number).then_some(()).ok_or_else(|| "the reply is for another request".to_owned())
+        }
+    };
+    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    run.start()?;
+    let load = load::call(callers, run.time, call).await?;
+    run.stop(&load)?;
+    tally.check(first.calls + load.calls, first.sum + load.sum).await
+}

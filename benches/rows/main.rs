@@ -1,0 +1,135 @@
+//! What `cargo xtask bench` runs: each row beside its native twin, in turns, on a server of its own.
+
+mod bare;
+mod chart;
+mod inside;
+mod load;
+mod messages;
+mod ours;
+mod report;
+mod row;
+mod stats;
+mod tally;
+mod usage;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use xtask::shell;
+
+use self::{
+    report::Measured,
+    row::{Figure, ROWS, Row, Side},
+};
+
+/// What went wrong, in one sentence.
+type Result<T = ()> = std::result::Result<T, String>;
+
+/// How long runs take and how many there are of each side; the shorter is for a look, the longer for a table.
+const QUICK: (Duration, usize) = (Duration::from_millis(500), 3);
+const FULL: (Duration, usize) = (Duration::from_secs(2), 5);
+
+const HELP: &str = "\
+cargo xtask bench [--quick] [--only catga|bare] [ROW ..]
+
+  --quick   three short runs of each side instead of five longer ones: under two minutes
+  --only    one side alone, for a profiler; writes nothing
+
+It prints a table, and writes rows.json and rows.svg into target/bench. Rows:
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let (mut chosen, mut sides, mut measure) = (Vec::new(), vec![Side::Ours, Side::Bare], FULL);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match (word.as_str(), ROWS.iter().find(|row| row.name == word)) {
+            ("--quick", _) => measure = QUICK,
+            ("--only", _) => match words.next().as_deref() {
+                Some("catga") => sides = vec![Side::Ours],
+                Some("bare") => sides = vec![Side::Bare],
+                _ => return Ok(help()),
+            },
+            (_, Some(row)) => chosen.push(*row),
+            _ => return Ok(help()),
+        }
+    }
+    if chosen.is_empty() {
+        chosen = ROWS.to_vec();
+    }
+    let began = Instant::now();
+    let rows: Vec<_> = chosen.iter().map(|row| Measured::new(*row, measure_row(row, &sides, measure))).collect();
+    println!("\n{}", report::table(&rows));
+    if sides.len() == 2 {
+        let folder = folder()?;
+        write(folder.join("rows.json"), &serde_json::to_string_pretty(&rows).map_err(text)?)?;
+        write(folder.join("rows.svg"), &chart::svg(&rows))?;
+    }
+    println!("took {:.0} s", began.elapsed().as_secs_f64());
+    let whole = rows.iter().all(|measured| measured.failed.is_none());
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn help() -> ExitCode {
+    eprint!("{HELP}");
+    for Row { name, title, twin, callers, .. } in ROWS {
+        eprintln!("  {name:<13} {title}, {callers} callers; twin: {twin}");
+    }
+    ExitCode::from(2)
+}
+
+/// Both sides in turns; the first run that loses or invents a message ends the row.
+fn measure_row(row: &Row, sides: &[Side], (time, runs): (Duration, usize)) -> Result<(Vec<Figure>, Vec<Figure>)> {
+    println!("{} ({}, callers: {})", row.name, row.title, row.callers);
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for number in 1..=runs {
+        for side in sides {
+            let figure = row
+                .measure(*side, format!("bench-{number}"), time)
+                .map_err(|error| format!("{side:?}, run {number}: {error}"))
+                .inspect_err(|error| println!("  {error}"))?;
+            let seconds = figure.messages as f64 / figure.per_second;
+            println!(
+                "  {number} of {runs}  {side:?}  {:.0}/s: {} in {seconds:.2} s",
+                figure.per_second, figure.messages
+            );
+            match side {
+                Side::Ours => ours.push(figure),
+                Side::Bare => bare.push(figure),
+            }
+        }
+    }
+    Ok((ours, bare))
+}
+
+/// Where results are written, beside what cargo builds.
+fn folder() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
+    let folder = target.join("bench");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+fn write(path: PathBuf, content: &str) -> Result {
+    fs::write(&path, content).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// An error as text.
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

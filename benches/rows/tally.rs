@@ -1,0 +1,134 @@
+//! Counts what was sent and what was handled, so that a run which loses or invents a message has no figure.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, time::timeout};
+
+use crate::Result;
+
+/// The most events of QoS 0 between publishers and handlers: nobody has to drop one. Both sides keep to it.
+const UNDER_WAY: u64 = 4_096;
+/// After so many handled ones publishers look again whether there is room.
+const STEP: u64 = 256;
+/// How long the last message may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For how long is looked whether more come than were sent.
+const AFTERWARDS: Duration = Duration::from_millis(50);
+
+/// What is counted; a clone counts the same.
+#[derive(Clone, Default)]
+pub struct Tally(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    sent: AtomicU64,
+    handled: AtomicU64,
+    /// The sum of the numbers that were handled: one message twice instead of two shows in it.
+    sum: AtomicU64,
+    /// How many there will be.
+    goal: AtomicU64,
+    began: OnceLock<Instant>,
+    ended: OnceLock<Instant>,
+    moved: Notify,
+}
+
+impl Tally {
+    /// A handler has this message.
+    pub fn handled(&self, number: u64) {
+        let counts = &*self.0;
+        counts.sum.fetch_add(number, Relaxed);
+        // One order for all: either this side sees the goal, or the other sees that it is reached.
+        let handled = counts.handled.fetch_add(1, SeqCst) + 1;
+        if handled == 1 {
+            counts.began.get_or_init(Instant::now);
+        }
+        if handled == counts.goal.load(SeqCst) {
+            counts.ended.get_or_init(Instant::now);
+            counts.moved.notify_waiters();
+        } else if handled.is_multiple_of(STEP) {
+            counts.moved.notify_waiters();
+        }
+    }
+
+    /// Waits until one more may be sent.
+    pub async fn room(&self) {
+        let counts = &*self.0;
+        let sent = counts.sent.fetch_add(1, Relaxed);
+        self.until(|| sent < counts.handled.load(SeqCst) + UNDER_WAY).await;
+    }
+
+    /// Before the first is handled: how many there will be, so that the last one's time is known.
+    pub fn expect(&self, messages: u64) {
+        self.0.goal.store(messages, SeqCst);
+    }
+
+    /// Waits until so many are handled.
+    pub async fn reach(&self, messages: u64) -> Result {
+        self.expect(messages);
+        let all = self.until(|| self.0.handled.load(SeqCst) >= messages);
+        let missing = |_| format!("{messages} messages were sent and {} handled", self.0.handled.load(SeqCst));
+        timeout(PATIENCE, all).await.map_err(missing)
+    }
+
+    /// Waits until all are handled, and checks that they are those that were sent.
+    pub async fn check(&self, messages: u64, sum: u64) -> Result {
+        self.reach(messages).await?;
+        tokio::time::sleep(AFTERWARDS).await;
+        let handled = self.0.handled.load(SeqCst);
+        if handled != messages {
+            return Err(format!("{messages} messages were sent and {handled} handled"));
+        }
+        match self.0.sum.load(Relaxed) == sum {
+            true => Ok(()),
+            false => Err("other messages were handled than were sent".to_owned()),
+        }
+    }
+
+    /// How long it took from the first message to the last one that was expected.
+    pub fn took(&self) -> Option<Duration> {
+        Some(self.0.ended.get()?.duration_since(*self.0.began.get()?))
+    }
+
+    async fn until(&self, reached: impl Fn() -> bool) {
+        while !reached() {
+            let mut moved = std::pin::pin!(self.0.moved.notified());
+            // What is handled from here on is heard of.
+            moved.as_mut().enable();
+            if reached() {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_that_loses_or_invents_a_message_has_no_figure() {
+        let counted = |numbers: &[u64]| {
+            let tally = Tally::default();
+            tally.expect(3);
+            numbers.iter().for_each(|number| tally.handled(*number));
+            tally
+        };
+        let right = counted(&[3, 1, 2]);
+        assert_eq!(right.check(3, 6).await, Ok(()));
+        assert!(right.took().is_some());
+        assert!(counted(&[1, 2, 3, 3]).check(3, 6).await.is_err());
+        assert!(counted(&[1, 2, 2]).check(3, 6).await.is_err());
+        tokio::time::pause();
+        assert!(counted(&[1, 2]).check(3, 6).await.is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! What a run takes beside time: processor time of this process and of the server, and messages on the wire.
+
+use std::fs;
+
+use xtask::nats::Server;
+
+use crate::Result;
+
+/// Processor time is counted in hundredths of a second (`USER_HZ`, which is 100 on every Linux).
+const TICK_US: f64 = 10_000.0;
+
+/// Counts since the start of both processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Microseconds of this process.
+    pub client_us: f64,
+    /// Microseconds of the server.
+    pub server_us: f64,
+    /// Messages that the server took from its clients.
+    pub taken: f64,
+}
+
+impl Usage {
+    /// How it stands now.
+    pub fn now(server: &Server) -> Result<Self> {
+        let answer = server.monitor("/varz")?;
+        let taken = answer.field("in_msgs").and_then(|count| count.parse().ok());
+        let id = server.id().ok_or("the server does not run")?;
+        Ok(Self {
+            client_us: processor("self")?,
+            server_us: processor(&id.to_string())?,
+            taken: taken.ok_or("the server does not say how many messages it took")?,
+        })
+    }
+
+    /// What was used since then.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            client_us: self.client_us - before.client_us,
+            server_us: self.server_us - before.server_us,
+            taken: self.taken - before.taken,
+        }
+    }
+}
+
+fn processor(process: &str) -> Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    // Behind the name, which may hold anything, the times for the program and for the system are the 12th and 13th word.
+    let words = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    Ok(words.filter_map(|word| word.parse::<f64>().ok()).sum::<f64>() * TICK_US)
+}
