@@ -173,8 +173,17 @@ async fn a_node_that_may_not_give_up_its_place_is_gone_all_the_same() {
     guarded.take_away("CONSUMER.DELETE");
     tokio::time::sleep(Duration::from_millis(200)).await;
     guarded.node.leave_for_good().await.unwrap_err();
-    let asked = guarded.other.request(GROW, r#"{"size":1,"fails":false}"#.into()).await;
-    assert_eq!(asked.unwrap_err().kind(), async_nats::RequestErrorKind::NoResponders);
+    let gone = async {
+        let asked = async || {
+            let request = async_nats::Request::new().timeout(Some(Duration::from_secs(1)));
+            let request = request.payload(r#"{"size":1,"fails":false}"#.into());
+            guarded.other.send_request(GROW, request).await.map_err(|error| error.kind())
+        };
+        while asked().await.err() != Some(async_nats::RequestErrorKind::NoResponders) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), gone).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,4 +255,21 @@ async fn what_a_node_gave_back_runs_again_where_the_stream_is_full() {
     let mediator = build().await;
     reaches(|| log.len(), 2).await;
     mediator.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_keeps_only_the_last_of_a_subject_is_refused() {
+    let server = server();
+    let jetstream = async_nats::jetstream::new(bare(&server).await);
+    let config = async_nats::jetstream::stream::Config {
+        name: "catga-events".into(),
+        subjects: vec!["catga.reliable.>".into(), "catga.retry.>".into()],
+        max_messages_per_subject: 1,
+        ..Default::default()
+    };
+    jetstream.create_stream(config).await.unwrap();
+    let built = node(&server, "node1", &Log::default()).await.handler(keep).build().await;
+    let error = built.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("keeps only the last 1"), "{error}");
 }

@@ -127,7 +127,11 @@ impl Streams {
                 return self.api.call(&what, &NO_BODY).await.map_err(|failed| failed.into_error(&what));
             }
             let guessed = self.bounds.replicas.is_none() && wanted.num_replicas > 1;
-            if guessed && matches!(failed, Failed::Refused(_)) {
+            if guessed && let Failed::Refused(refusal) = &failed {
+                tracing::warn!(
+                    target: "catga::nats", stream = wanted.name, replicas = wanted.num_replicas, reason = refusal.description,
+                    "the cluster does not keep so many replicas: the stream is made with one, and keeps it until `replicas` is set"
+                );
                 wanted.num_replicas = 1;
                 continue;
             }
@@ -296,6 +300,10 @@ fn check(there: &stream::Config, wanted: &stream::Config) -> Result<(), Error> {
     }
     if there.duplicate_window < SHORTEST_WINDOW && !there.duplicate_window.is_zero() {
         wrong.push(format!("it forgets ids after {:?}, and repeats come for up to a minute", there.duplicate_window));
+    }
+    let (kept, enough) = (there.max_messages_per_subject, wanted.max_messages_per_subject);
+    if kept > 0 && (enough <= 0 || kept < enough) {
+        wrong.push(format!("of each subject it keeps only the last {kept}"));
     }
     if there.no_ack {
         wrong.push("it confirms nothing (`no_ack`)".to_owned());
