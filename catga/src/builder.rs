@@ -308,6 +308,7 @@ impl Builder {
             ended,
             farewell: OnceLock::new(),
             shutting_down: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             cut_off: OnceLock::new(),
             observer: self.observer,

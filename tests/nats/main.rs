@@ -9,5 +9,6 @@ mod permissions;
 mod readiness;
 mod security;
 mod soak;
+mod strangers;
 mod support;
 mod versions;

@@ -68,6 +68,8 @@ pub(crate) struct Node {
     /// How shutting down ended.
     pub(crate) farewell: OnceLock<Result<(), Error>>,
     pub(crate) shutting_down: AtomicBool,
+    /// Whether requests are refused: from when no caller that knows of no other node can send one.
+    pub(crate) refusing: AtomicBool,
     /// Whether another node took this one's id, or the transport ended.
     pub(crate) replaced: AtomicBool,
     /// What the transport said when it had ended.

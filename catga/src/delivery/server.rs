@@ -164,7 +164,7 @@ impl Server {
                 return self.answer(asker, Err(Error::not_started(ErrorKind::Overloaded, text)));
             }
         }
-        if node.shutting_down.load(std::sync::atomic::Ordering::Relaxed) {
+        if node.refusing.load(std::sync::atomic::Ordering::Relaxed) {
             return self.release(&key, Error::shutting_down());
         }
         // What was left when it was sent: clocks of two machines need not agree.

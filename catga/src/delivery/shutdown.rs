@@ -56,6 +56,9 @@ impl Node {
     async fn stop_in_steps(&self, for_good: bool) -> Result<(), Error> {
         tracing::info!(target: "catga", node = %self.id, "shutting down");
         let deadline = Instant::now() + self.limits.shutdown;
+        // A transport that cannot do it now says so itself when the node leaves.
+        drop(tokio::time::timeout(STEP, self.link.withdraw()).await);
+        self.refusing.store(true, Ordering::Release);
         let excused = self.is_replaced() || self.finish_what_is_stored(deadline).await;
         self.stop.cancel();
         // Waiting ends only when no further durable can come.

@@ -305,6 +305,12 @@ pub trait Link: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Withdraws the node from where callers look for whoever handles a request, before it shuts down. When it returns,
+    /// requests come only from nodes, which know that this one leaves as soon as it says so.
+    fn withdraw(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Leaves the application: nothing more is received. `for_good` also gives up the node's own durables.
     /// Returns when everything that was sent before has been handed over.
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>>;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber};
-use futures_util::{StreamExt, stream::SelectAll};
+use futures_util::{Stream, StreamExt, stream::SelectAll};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ use crate::{
 /// For how long it is remembered what a frame of requests asked, in case that nobody is there to take it. The server says
 /// so within milliseconds.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// How long what is under way is waited for when a subscription ends.
+const LAST_ONES: Duration = Duration::from_millis(500);
 /// How long the task waits before it subscribes again.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -66,12 +68,14 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Tells the server that nothing more is wanted: what it has not sent goes to others.
-    pub(super) async fn close(mut self) {
+    /// Tells the server that nothing more is wanted: what it has not sent goes to others. Gives what it had sent, one after
+    /// the other, for a moment at most.
+    pub(super) async fn close(mut self) -> impl Stream<Item = Message> + Unpin {
         for subscriber in self.present.iter_mut() {
             // A client that is dead has no subscription any more.
-            drop(subscriber.unsubscribe().await);
+            drop(subscriber.drain().await);
         }
+        self.present.take_until(Box::pin(tokio::time::sleep(LAST_ONES)))
     }
 
     /// The next message. Nothing is lost when the future is dropped.
@@ -145,7 +149,12 @@ impl Post {
                 }
             }
         }
-        subscriptions.close().await;
+        let mut rest = subscriptions.close().await;
+        while let Some(message) = rest.next().await {
+            if message.status.is_none() {
+                self.receive(message).await;
+            }
+        }
     }
 
     fn nobody_took(&self, frame: Option<Sent>) {
@@ -217,13 +226,18 @@ pub(super) async fn send_replies(
 
 /// Requests from foreign callers, to any node.
 pub(super) async fn serve_foreign(post: Post, mut subscriptions: Subscriptions, closing: CancellationToken) {
+    let serve = async |message: Message| match foreign::request(&post.names, &message) {
+        Ok(envelope) => post.take(envelope).await,
+        Err(error) => unreadable(&message, &error),
+    };
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
-        match foreign::request(&post.names, &message) {
-            Ok(envelope) => post.take(envelope).await,
-            Err(error) => unreadable(&message, &error),
-        }
+        serve(message).await;
     }
-    subscriptions.close().await;
+    // Each of them has an answer, if only a refusal.
+    let mut rest = subscriptions.close().await;
+    while let Some(message) = rest.next().await {
+        serve(message).await;
+    }
 }
 
 /// Events of QoS 0 from other nodes and from foreign senders.
@@ -246,7 +260,7 @@ pub(super) async fn take_events(
             Err(error) => unreadable(&message, &error),
         }
     }
-    subscriptions.close().await;
+    drop(subscriptions.close().await);
 }
 
 /// What nodes say of themselves.
@@ -262,7 +276,7 @@ pub(super) async fn take_announcements(
         }
         let _ = cluster.try_send(message.payload);
     }
-    subscriptions.close().await;
+    drop(subscriptions.close().await);
 }
 
 fn unreadable(message: &Message, error: &Error) {

@@ -80,6 +80,12 @@ pub(super) struct NatsLink {
     pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
     /// What receives.
     pub(super) receivers: TaskTracker,
+    /// What receives the requests of callers that are no nodes.
+    pub(super) strangers: TaskTracker,
+    /// Where they wait.
+    pub(super) requests: mpsc::Sender<Envelope>,
+    /// Ends what receives them alone.
+    pub(super) withdrawn: CancellationToken,
     /// Ends it.
     pub(super) closing: CancellationToken,
 }
@@ -259,6 +265,18 @@ impl Link for NatsLink {
 
     fn health(&self) -> Result<(), Error> {
         self.health.now()
+    }
+
+    fn withdraw(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.withdrawn.cancel();
+            self.strangers.wait().await;
+            // What has come is taken up before anything is refused.
+            while self.requests.capacity() < self.requests.max_capacity() && !self.requests.is_closed() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        .boxed()
     }
 
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {

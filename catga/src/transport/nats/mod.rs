@@ -185,7 +185,9 @@ impl Nats {
         let events = Subscriptions::open(connections.events.clone(), wanted).await?;
         let receivers = TaskTracker::new();
         receivers.spawn(post().run(own, frames, closing.clone()));
-        receivers.spawn(serve_foreign(post(), foreign, closing.clone()));
+        let (strangers, withdrawn) = (TaskTracker::new(), closing.child_token());
+        strangers.spawn(receivers.track_future(serve_foreign(post(), foreign, withdrawn.clone())));
+        strangers.close();
         receivers.spawn(take_announcements(cluster, senders.cluster.clone(), closing.clone()));
         receivers.spawn(take_events(names.clone(), events, senders.clone(), closing.clone()));
         receivers.close();
@@ -233,6 +235,9 @@ impl Nats {
             idle: Idle::new(),
             places: ArcSwap::default(),
             receivers,
+            strangers,
+            requests: senders.requests.clone(),
+            withdrawn,
             closing: DropGuard::disarm(guard),
         };
         Ok(Joined::new(Arc::new(link), inbox, consumers))

@@ -80,6 +80,9 @@ impl Nats {
             idle: Idle::new(),
             places: ArcSwap::default(),
             receivers: TaskTracker::new(),
+            strangers: TaskTracker::new(),
+            requests: mpsc::channel(1).0,
+            withdrawn: CancellationToken::new(),
             closing: guard.disarm(),
         }))
     }
