@@ -25,7 +25,7 @@ pub fn svg(rows: &[Measured]) -> String {
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             svg,
-            "<text x=\"8\" y=\"{text}\">{name}: {callers} callers</text>\
+            "<text x=\"8\" y=\"{text}\">{name}, callers: {callers}</text>\
              <rect x=\"{LEFT}\" y=\"{top}\" width=\"{long}\" height=\"16\" fill=\"#3b7dd8\"/>\
              <line x1=\"{least}\" x2=\"{most}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"black\"/>\
              <text x=\"{behind}\" y=\"{text}\">{verdict}</text>",

@@ -86,7 +86,7 @@ fn run() -> Result<ExitCode> {
 fn help() -> ExitCode {
     eprint!("{HELP}");
     for Row { name, title, twin, callers, .. } in ROWS {
-        eprintln!("  {name:<13} {title}, {callers} callers; twin: {twin}");
+        eprintln!("  {name:<13} {title}, callers: {callers}; twin: {twin}");
     }
     ExitCode::from(2)
 }

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         ["nats-server", version] => nats_server(Some(version)),
         // Optimised, and to its end: what is built for tests has no figures.
         ["bench", ref rest @ ..] => {
-            return become_cargo("run --quiet --profile bench --package catga-bench --bin rows", rest);
+            return become_cargo("run --release --package catga-bench --bin rows", rest);
         }
         ["dead", ..] | ["tap", ..] => return become_cargo("run --quiet --package catga-cli", &words),
         ["help" | "--help" | "-h"] => {
