@@ -18,7 +18,7 @@ pub(crate) fn run() -> Result {
     let private = format!("{documentation} --document-private-items");
     step("documentation of private items", cargo(&private).env("RUSTDOCFLAGS", "-D warnings"))?;
     // Tests on real servers wait more than they compute: on two cores, four at a time take half the time of two.
-    step("tests", cargo("test --workspace --all-features").env("RUST_TEST_THREADS", "4"))
+    step("tests", cargo("test --workspace --all-features --no-fail-fast").env("RUST_TEST_THREADS", "4"))
 }
 
 /// The features of the runtime crate, as its manifest lists them, so that a new one is not forgotten.

@@ -296,10 +296,11 @@ impl RequestRun {
         let running =
             finish_with_retries(first, policy, limit, self.metadata.deadline, RunError::repeats_request, again);
         let (result, attempts) = running.await;
-        drop(permit);
         let finished = self.finished(result, attempts);
         // The server lives as long as the node.
         drop(self.finish.send(finished).await);
+        // Only now: a node that stops waits for what has a permit, and then tells everybody else that nothing is known.
+        drop(permit);
     }
 
     async fn give_up(self, error: Error) {

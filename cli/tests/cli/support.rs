@@ -20,6 +20,8 @@ pub(crate) fn server() -> Server {
 /// The tool, against the server at this address.
 pub(crate) fn tool(url: &str, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_catga"));
+    // What it says is counted in lines, also when a client dies beside it.
+    command.env("RUST_BACKTRACE", "0");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NATS_")) {
         command.env_remove(name);
     }

@@ -26,7 +26,7 @@ use crate::{
 /// so within milliseconds.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long what is under way is waited for when a subscription ends.
-const LAST_ONES: Duration = Duration::from_millis(500);
+const LAST_ONES: Duration = Duration::from_secs(2);
 /// How long the task waits before it subscribes again.
 const PAUSE: Duration = Duration::from_millis(250);
 
