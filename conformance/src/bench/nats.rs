@@ -142,8 +142,7 @@ impl Subject for NatsSubject {
 
     fn limits(&self) -> Limits {
         Limits {
-            // Longer than anything is late: what is delivered again before has no lease that ran out.
-            ack_wait: Duration::from_secs(2),
+            ack_wait: Duration::from_secs(1),
             heartbeat: Duration::from_millis(500),
             silence: Duration::from_secs(2),
             ..Limits::default()
