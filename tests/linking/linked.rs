@@ -28,10 +28,11 @@ async fn the_log_names_each_handler_that_was_found_with_its_message() {
     let written = Written::default();
     let writer = written.clone();
     let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _quiet_again = tracing::subscriber::set_default(log);
-    let mediator = Mediator::builder().build().await.unwrap();
+    // For all threads: what one without a log meets first would stay without one for all.
+    tracing::subscriber::set_global_default(log).unwrap();
+    let mediator = Mediator::builder().node("logged").build().await.unwrap();
     // The text of the event comes first, and no field takes its place.
-    assert_eq!(written.lines("catga: handles node="), 2);
-    assert_eq!(written.lines("message_type=\"catga-tests.Greet\""), 1);
+    assert_eq!(written.lines("catga: handles node=logged"), 2);
+    assert!(written.lines("message_type=\"catga-tests.Greet\"") >= 1, "other tests may log it, too");
     mediator.shutdown().await.unwrap();
 }
