@@ -217,11 +217,7 @@ impl Mediator {
     ///
     /// # Errors
     ///
-    /// As `shutdown`.
-    ///
-    /// # Cancellation
-    ///
-    /// As `shutdown`.
+    /// As `shutdown`, also for what becomes of the node when the future is dropped.
     pub async fn leave_for_good(&self) -> Result<(), Error> {
         self.node.shut_down(true).await
     }
@@ -246,11 +242,7 @@ impl Mediator {
     ///
     /// # Errors
     ///
-    /// As [`shutdown`](Self::shutdown).
-    ///
-    /// # Cancellation
-    ///
-    /// The node goes on as it does: serving, or shutting down if that has begun.
+    /// As [`run_until_signal`](Self::run_until_signal), also for what becomes of the node when the future is dropped.
     pub async fn run_until(&self, asked: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
             () = asked => {}

@@ -88,8 +88,8 @@ struct Outer {}
 
 #[handler(name = "near_and_far.outer")]
 async fn send_late(_: Outer, ctx: Context, State(log): State<Log>) {
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    // The gate of the other handler has closed by now, behind a run that goes on.
+    tokio::time::sleep(Duration::from_millis(9_500)).await;
+    // Three quarters of the time to shut down are over: the gate of the other handler has closed, behind a run that goes on.
     log.add(format!("{:?}", ctx.send(Long { seconds: 1 }).await.map_err(|error| error.kind())));
 }
 
@@ -98,7 +98,9 @@ async fn a_node_that_stops_is_not_called_overloaded() {
     let (harness, log) = (Harness::new(), Log::default());
     let node = harness.node("near").discover(false).state(log.clone()).handler(take_long).handler(send_late);
     let node = node.build().await.unwrap();
-    let sends = (tokio::spawn(node.send(Outer {})), tokio::spawn(node.send(Long { seconds: 4 })));
+    let patient = || SendOptions { timeout: Some(Duration::from_secs(60)), ..SendOptions::default() };
+    let outer = tokio::spawn(node.send_with(Outer {}, patient()));
+    let sends = (outer, tokio::spawn(node.send_with(Long { seconds: 10 }, patient())));
     tokio::time::sleep(Duration::from_secs(1)).await;
     node.shutdown().await.unwrap();
     sends.0.await.unwrap().unwrap();

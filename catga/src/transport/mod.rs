@@ -17,10 +17,8 @@ use std::{
     time::Duration,
 };
 
-/// The binary form in which messages travel between nodes, for whoever writes a transport.
-///
-/// Several messages, or replies, make one frame, which is a delivery of its own. A frame is read whole or not at all:
-/// whatever bytes come in, the result is messages or an error.
+/// The binary form in which messages travel between nodes, several to a frame, for whoever writes a transport. A frame is
+/// read whole or not at all: whatever bytes come in, the result is messages or an error.
 pub mod frame {
     pub use crate::frame::{
         MAX_MESSAGES, dead::decode_dead, dead::encode_dead, decode_messages, decode_replies, encode_messages,
@@ -305,8 +303,7 @@ pub trait Link: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Withdraws the node from where callers look for whoever handles a request, before it shuts down. When it returns,
-    /// requests come only from nodes, which know that this one leaves as soon as it says so.
+    /// Withdraws the node from callers that are no nodes, before it shuts down: when it returns, they find others.
     fn withdraw(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
