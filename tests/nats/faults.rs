@@ -1,6 +1,10 @@
 //! What goes wrong with servers, streams and messages, and what becomes of the messages.
 
-use std::{io::Write, net::TcpStream, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use catga::{Context, Event, State, handler};
 use catga_tests::Log;
@@ -29,7 +33,9 @@ fn publish_raw(server: &Server, subject: &str, headers: &[u8], payload: &[u8]) {
     stream.write_all(headers).unwrap();
     stream.write_all(payload).unwrap();
     stream.write_all(b"\r\nPING\r\n").unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    // The server answers when it has taken what came before.
+    let mut said = BufReader::new(stream).lines();
+    assert!(said.any(|line| line.unwrap() == "PONG"), "the server refused the bytes");
 }
 
 async fn survives_headers(headers: &[u8]) {
@@ -57,7 +63,7 @@ async fn survives_headers(headers: &[u8]) {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let letters = tokio::time::timeout(Duration::from_secs(60), letters).await.unwrap();
+    let letters = tokio::time::timeout(Duration::from_secs(120), letters).await.unwrap();
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert_eq!(letters[0].failure.code(), "deliveries");
     mediator.shutdown().await.unwrap();
@@ -124,8 +130,11 @@ pub async fn a_server_that_is_killed_loses_nothing_that_was_stored(mut server: S
             }
         }
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    while log.len() < 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     server.kill();
+    // For so long it is away.
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.restart().unwrap();
     publishing.await.unwrap();

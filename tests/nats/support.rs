@@ -43,7 +43,7 @@ pub async fn reaches(what: impl Fn() -> usize, expected: usize) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    let _ = tokio::time::timeout(Duration::from_secs(120), wait).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(what(), expected);
 }

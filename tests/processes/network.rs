@@ -21,12 +21,8 @@ async fn a_node_whose_connection_is_cut_goes_on(batch: usize) {
         world.reaches("node1", "ended all", 200 * cut).await;
         proxy.cut().await;
     }
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        // Both live on and know what they have done.
-        world.repeats_at_most(&[node], "all", 0);
-    }
-    world.repeats_at_most(&NODES, "group", 2 * in_flight(batch));
+    // Both live on and know what they have done.
+    world.came_through(&NODES, 2 * in_flight(batch)).await;
 }
 
 in_both_ways!(a_node_behind_a_half_open_connection_loses_nothing);
@@ -48,11 +44,7 @@ async fn a_node_behind_a_half_open_connection_loses_nothing(batch: usize) {
     world.handled("publisher", &["node2"], "all").await;
     world.handled("publisher", &NODES, "group").await;
     proxy.thaw();
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        world.repeats_at_most(&[node], "all", 0);
-    }
-    world.repeats_at_most(&NODES, "group", in_flight(batch));
+    world.came_through(&NODES, in_flight(batch)).await;
 }
 
 in_both_ways!(a_node_that_stands_still_for_a_while_loses_nothing);
@@ -70,11 +62,7 @@ async fn a_node_that_stands_still_for_a_while_loses_nothing(batch: usize) {
     world.handled("publisher", &["node2"], "all").await;
     world.handled("publisher", &NODES, "group").await;
     stopped.go_on();
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        world.repeats_at_most(&[node], "all", 0);
-    }
-    world.repeats_at_most(&NODES, "group", in_flight(batch));
+    world.came_through(&NODES, in_flight(batch)).await;
 }
 
 in_both_ways!(lost_acknowledgements_and_confirmations_lose_nothing);
@@ -94,10 +82,6 @@ async fn lost_acknowledgements_and_confirmations_lose_nothing(batch: usize) {
     let mut confirmations = proxy.add(Rule::drop(Direction::ToClient, confirmation).times(LOST));
     let _publisher = world.worker("publisher", &url, &format!("publish=0..960 batch={batch}")).await;
     assert_eq!((acknowledgements.reaches(LOST).await, confirmations.reaches(LOST).await), (LOST, LOST));
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        world.repeats_at_most(&[node], "all", 0);
-    }
     // Of a group, another member may get what this one has done.
-    world.repeats_at_most(&NODES, "group", LOST * batch);
+    world.came_through(&NODES, LOST * batch).await;
 }

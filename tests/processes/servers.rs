@@ -18,12 +18,8 @@ async fn a_server_that_is_killed_under_load_loses_nothing(batch: usize) {
     world.reaches("publisher", "stored", 200).await;
     server.kill();
     server.restart().unwrap();
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        // It has lived on, and knows what it has done.
-        world.repeats_at_most(&[node], "all", 0);
-    }
-    world.repeats_at_most(&NODES, "group", 2 * in_flight(batch));
+    // It has lived on, and knows what it has done.
+    world.came_through(&NODES, 2 * in_flight(batch)).await;
 }
 
 in_both_ways!(a_cluster_goes_on_without_the_leader_of_its_stream);
@@ -52,11 +48,7 @@ async fn a_cluster_goes_on_without_the_leader_of_its_stream(batch: usize) {
     world.reaches("publisher", "stored", stored + 200).await;
     world.reaches("node1", "ended all", stored + 100).await;
     cluster.servers[leader].restart().unwrap();
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        world.repeats_at_most(&[node], "all", 0);
-    }
-    world.repeats_at_most(&NODES, "group", 2 * in_flight(batch));
+    world.came_through(&NODES, 2 * in_flight(batch)).await;
 }
 
 in_both_ways!(consumers_that_are_deleted_behind_our_back_are_made_anew);
@@ -73,12 +65,8 @@ async fn consumers_that_are_deleted_behind_our_back_are_made_anew(batch: usize) 
     for consumer in ["n~node1", "n~node2", "g~workers~catga-tests~Noted"] {
         stream.delete_consumer(consumer).await.unwrap();
     }
-    world.nothing_is_lost("publisher", &NODES).await;
-    for node in NODES {
-        world.repeats_at_most(&[node], "all", 0);
-    }
     // The group is made anew behind what one member has done; what the other one did behind that comes again.
-    world.repeats_at_most(&NODES, "group", 2 * in_flight(batch));
+    world.came_through(&NODES, 2 * in_flight(batch)).await;
 }
 
 in_both_ways!(what_is_published_before_the_first_delivery_survives_a_deleted_consumer);

@@ -183,6 +183,16 @@ impl World {
         );
     }
 
+    /// Checks that nodes which live on lost nothing of what the publisher was told is stored, recognised every repeat of what is
+    /// for each of them, and ran no more for their group than the faults explain.
+    pub(crate) async fn came_through(&self, nodes: &[&str], reasons: usize) {
+        self.nothing_is_lost("publisher", nodes).await;
+        for node in nodes {
+            self.repeats_at_most(&[node], "all", 0);
+        }
+        self.repeats_at_most(nodes, "group", reasons);
+    }
+
     /// The numbers among the dead letters, each with the durable that has it.
     pub(crate) async fn dead(&self, url: &str) -> Vec<(u32, String)> {
         let nats = Nats::connect(url).await.unwrap();

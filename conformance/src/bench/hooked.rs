@@ -145,6 +145,10 @@ impl<H: Hooks> Link for HookedLink<H> {
         self.inner.max_payload()
     }
 
+    fn max_batch(&self) -> usize {
+        self.inner.max_batch()
+    }
+
     fn publish(&self, mut batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
         self.hooks.publishing(&self.node, &mut batch);
         self.inner.publish(batch)
@@ -211,6 +215,10 @@ impl<H: Hooks> Link for HookedLink<H> {
 
     fn health(&self) -> Result<(), Error> {
         self.inner.health()
+    }
+
+    fn withdraw(&self) -> BoxFuture<'_, ()> {
+        self.inner.withdraw()
     }
 
     fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use async_nats::{Client, Event, ServerError, Subject};
+use async_nats::{Client, Event, ServerError, Subject, Subscriber};
 use bytes::Bytes;
 use tokio::{
     sync::{mpsc, watch},
@@ -120,6 +120,23 @@ impl Connection {
         }
     }
 
+    /// Subscribes, as a member of a group if one is named. It ends with the client.
+    ///
+    /// # Errors
+    ///
+    /// `Transport` if the client takes nothing.
+    pub(super) async fn subscribe(&self, subject: &Subject, group: Option<&str>) -> Result<Subscriber, Error> {
+        let client = self.client();
+        let subscribed = match group {
+            Some(group) => client.queue_subscribe(subject.clone(), group.to_owned()).await,
+            None => client.subscribe(subject.clone()).await,
+        };
+        subscribed.map_err(|error| {
+            let text = format!("subscribing to `{subject}` failed: {error}");
+            Error::not_started(ErrorKind::Transport, text).with_source(error)
+        })
+    }
+
     /// Hands a message to the client.
     ///
     /// # Errors
@@ -183,13 +200,16 @@ impl std::fmt::Debug for Connection {
 
 /// Keeps what the client says.
 fn listener(state: &Arc<State>, name: &str) -> impl Fn(Event) + Send + Sync + 'static + use<> {
-    let (state, name) = (state.clone(), name.to_owned());
+    let (state, name, first) = (state.clone(), name.to_owned(), AtomicBool::new(true));
     move |event| match event {
         Event::Connected => {
             // The server checks everything anew, and says so again.
             state.refused.store(Arc::default());
-            state.connected.store(true, Ordering::Release);
-            state.epoch.send_modify(|epoch| *epoch += 1);
+            // Whoever made the client counts its first connection: counted here, too, everything would be asked for twice.
+            if !first.swap(false, Ordering::AcqRel) {
+                state.connected.store(true, Ordering::Release);
+                state.epoch.send_modify(|epoch| *epoch += 1);
+            }
             tracing::info!(target: "catga::nats", connection = %name, "connected");
         }
         Event::Disconnected => {

@@ -1,5 +1,6 @@
 //! Dead letters: each the only message of its subject, in a stream of their own.
 
+use async_nats::HeaderMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -8,7 +9,6 @@ use serde_json::json;
 use super::{
     api::{Api, Refusal},
     names::{Names, StreamKind},
-    puller::delayed,
     store::{Parcel, Store},
 };
 use crate::{
@@ -73,7 +73,7 @@ impl DeadLetters {
     pub(super) async fn bury(&self, store: &Store, letter: &DeadLetter) -> Result<(), Error> {
         let id = letter.id.to_string();
         let mut payload = frame::dead::encode_dead(letter)?;
-        let room = store.mux.connection().client().max_payload().saturating_sub(HEADERS);
+        let room = store.mux.connection().max_payload().saturating_sub(HEADERS);
         if payload.len() > room {
             let letter = cut(letter, payload.len() - room);
             tracing::error!(
@@ -82,7 +82,7 @@ impl DeadLetters {
             );
             payload = frame::dead::encode_dead(&letter)?;
         }
-        let parcel = Parcel { subject: self.names.dead(&id), id, headers: delayed(std::time::Duration::ZERO), payload };
+        let parcel = Parcel { subject: self.names.dead(&id), id, headers: HeaderMap::new(), payload };
         store.put(&parcel).await.map(drop)
     }
 

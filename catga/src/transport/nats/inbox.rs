@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection::Connection,
     foreign,
-    names::{Names, is_name},
+    names::Names,
     wire::{self, Arrived},
 };
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind},
     frame,
-    id::MessageId,
+    id::{MessageId, is_name},
     transport::InboxSenders,
 };
 
@@ -47,24 +47,18 @@ pub(super) struct Subscriptions {
 
 impl Subscriptions {
     pub(super) async fn open(connection: Arc<Connection>, wanted: Vec<Wanted>) -> Result<Self, Error> {
-        let mut this = Self { generation: connection.generation(), connection, wanted, present: SelectAll::new() };
+        let mut this = Self { generation: 0, connection, wanted, present: SelectAll::new() };
         this.subscribe().await?;
         Ok(this)
     }
 
+    /// Takes the place of what was there only as a whole: half of it would look like the end of a client.
     async fn subscribe(&mut self) -> Result<(), Error> {
-        self.present = SelectAll::new();
-        let client = self.connection.client();
+        let (generation, mut present) = (self.connection.generation(), SelectAll::new());
         for Wanted { subject, group } in &self.wanted {
-            let subscribed = match group {
-                Some(group) => client.queue_subscribe(subject.clone(), group.clone()).await,
-                None => client.subscribe(subject.clone()).await,
-            };
-            self.present.push(subscribed.map_err(|error| {
-                let text = format!("subscribing to `{subject}` failed: {error}");
-                Error::not_started(ErrorKind::Transport, text).with_source(error)
-            })?);
+            present.push(self.connection.subscribe(subject, group.as_deref()).await?);
         }
+        (self.generation, self.present) = (generation, present);
         Ok(())
     }
 
@@ -89,7 +83,6 @@ impl Subscriptions {
             }
             // All have ended: the client is dead.
             self.connection.replaced(self.generation).await;
-            self.generation = self.connection.generation();
             if let Err(error) = self.subscribe().await {
                 tracing::warn!(target: "catga::nats", %error, "no subscription yet");
                 tokio::time::sleep(PAUSE).await;

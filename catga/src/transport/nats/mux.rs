@@ -11,14 +11,16 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
+use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
+use super::{
+    connection::Connection,
+    inbox::{Subscriptions, Wanted},
+};
 use crate::error::{Error, ErrorKind};
 
 /// How often the entries of callers that have gone are looked for.
@@ -44,9 +46,9 @@ impl Mux {
     pub(super) async fn open(connection: Arc<Connection>, closing: CancellationToken) -> Result<Arc<Self>, Error> {
         let prefix = format!("{}.", connection.client().new_inbox());
         let (waiting, questions) = mpsc::channel(QUEUE);
-        let generation = connection.generation();
-        let answers = subscribe(&connection, &prefix).await?;
-        let task = find(connection.clone(), prefix.clone(), generation, answers, questions);
+        let all = Wanted { subject: format!("{prefix}*").into(), group: None };
+        let answers = Subscriptions::open(connection.clone(), vec![all]).await?;
+        let task = find(prefix.clone(), answers, questions);
         tokio::spawn(closing.run_until_cancelled_owned(task));
         Ok(Arc::new(Self { connection, prefix, waiting, next: AtomicU64::new(0) }))
     }
@@ -100,20 +102,8 @@ impl Mux {
     }
 }
 
-async fn subscribe(connection: &Connection, prefix: &str) -> Result<Subscriber, Error> {
-    connection.client().subscribe(format!("{prefix}*")).await.map_err(|error| {
-        Error::not_started(ErrorKind::Transport, format!("subscribing failed: {error}")).with_source(error)
-    })
-}
-
 /// The task that owns the table of questions.
-async fn find(
-    connection: Arc<Connection>,
-    prefix: String,
-    mut generation: u64,
-    mut answers: Subscriber,
-    mut questions: mpsc::Receiver<Waiting>,
-) {
+async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::Receiver<Waiting>) {
     let mut table: FxHashMap<u64, oneshot::Sender<Message>> = FxHashMap::default();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -124,23 +114,13 @@ async fn find(
                 Some(Waiting { token, answer }) => drop(table.insert(token, answer)),
                 None => return,
             },
-            message = answers.next() => match message {
-                Some(message) => {
-                    let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
-                    if let Some(answer) = token.and_then(|token: u64| table.remove(&token)) {
-                        // A caller that has gone needs no answer.
-                        drop(answer.send(message));
-                    }
+            message = answers.next() => {
+                let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
+                if let Some(answer) = token.and_then(|token: u64| table.remove(&token)) {
+                    // A caller that has gone needs no answer.
+                    drop(answer.send(message));
                 }
-                None => {
-                    connection.replaced(generation).await;
-                    generation = connection.generation();
-                    match subscribe(&connection, &prefix).await {
-                        Ok(new) => answers = new,
-                        Err(error) => tracing::error!(target: "catga::nats", %error, "the answers have no subscription"),
-                    }
-                }
-            },
+            }
         }
     }
 }

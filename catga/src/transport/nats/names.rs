@@ -107,11 +107,6 @@ pub(super) fn token(name: &str) -> String {
     name.replace('.', "~")
 }
 
-/// Whether this is the name of a node, and nothing else that could become a subject.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
 /// The name behind a [`token`].
 pub(super) fn untoken(token: &str) -> String {
     token.replace('~', ".")

@@ -60,6 +60,8 @@ pub(super) struct Puller {
     pub(super) look_at: Instant,
     /// When the stream was made, so that another one under its name is recognised.
     pub(super) stream_made: String,
+    /// How many deliveries are asked for one at a time: the connection broke, and what breaks it must take nothing along.
+    pub(super) careful: usize,
     /// Deliveries asked for and not received.
     pub(super) asked: usize,
     pub(super) last_sign: Instant,
@@ -100,7 +102,7 @@ impl Puller {
         let inbox = Subject::from(connection.client().new_inbox());
         let ask_at = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream.config.name, token(&spec.name)).into();
         let generation = connection.generation();
-        let subscriber = subscribe(&connection, &inbox).await?;
+        let subscriber = connection.subscribe(&inbox, None).await?;
         let puller = Self {
             connection,
             streams,
@@ -115,6 +117,7 @@ impl Puller {
             progress: Progress::new(info.delivered.stream_sequence, away),
             look_at: Instant::now(),
             stream_made: stream.created.to_string(),
+            careful: 0,
             asked: 0,
             last_sign: Instant::now(),
             held: BTreeMap::new(),
@@ -148,7 +151,7 @@ impl Puller {
                 changed = epochs.changed() => {
                     self.progress.fall_behind(self.clock.server_ms());
                     // What was asked over the connection before is not answered.
-                    self.asked = 0;
+                    (self.asked, self.careful) = (0, ASKED);
                     changed.err().map(|_| Trouble::Dead)
                 }
                 changed = self.more.changed() => {
@@ -168,10 +171,11 @@ impl Puller {
                 Some(Trouble::Dead) => {
                     let again = async {
                         self.connection.replaced(generation).await;
-                        (self.connection.generation(), subscribe(&self.connection, &self.inbox).await)
+                        epochs.mark_unchanged();
+                        (self.connection.generation(), self.connection.subscribe(&self.inbox, None).await)
                     };
                     let Some((new, subscribed)) = stop.run_until_cancelled(again).await else { break };
-                    (generation, self.asked) = (new, 0);
+                    (generation, self.asked, self.careful) = (new, 0, ASKED);
                     match subscribed {
                         Ok(new) => subscriber = new,
                         Err(error) => {
@@ -191,10 +195,11 @@ impl Puller {
         if !more || !self.connection.is_connected() {
             return self.progress.fall_behind(self.clock.server_ms());
         }
-        if self.asked > ASKED / 2 {
+        let most = if self.careful > 0 { 1 } else { ASKED };
+        if self.asked > most / 2 {
             return;
         }
-        let batch = ASKED - self.asked;
+        let batch = most - self.asked;
         let question = format!(
             r#"{{"batch":{batch},"expires":{},"idle_heartbeat":{}}}"#,
             EXPIRES.as_nanos(),
@@ -205,7 +210,7 @@ impl Puller {
                 if self.asked == 0 {
                     self.last_sign = Instant::now();
                 }
-                self.asked = ASKED;
+                self.asked = most;
             }
             Err(error) => {
                 tracing::debug!(target: "catga::nats", %error, durable = %self.spec.name, "nothing could be asked for");
@@ -221,6 +226,7 @@ impl Puller {
             return self.hear(status, &message).await;
         }
         self.asked = self.asked.saturating_sub(1);
+        self.careful = self.careful.saturating_sub(1);
         let Some(made) = Made::of(&message) else {
             tracing::warn!(target: "catga::nats", durable = %self.spec.name, "a message that is no delivery was left alone");
             return None;
@@ -337,13 +343,6 @@ impl Puller {
         };
         drop(tokio::time::timeout(LAST_ONES, rest).await);
     }
-}
-
-async fn subscribe(connection: &Connection, inbox: &Subject) -> Result<Subscriber, Error> {
-    connection.client().subscribe(inbox.clone()).await.map_err(|error| {
-        Error::not_started(crate::error::ErrorKind::Transport, format!("subscribing failed: {error}"))
-            .with_source(error)
-    })
 }
 
 async fn sleep_until(moment: Option<Instant>) {

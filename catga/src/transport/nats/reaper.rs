@@ -59,7 +59,7 @@ impl Reaper {
         loop {
             let generation = self.connection.generation();
             let inbox = Subject::from(self.connection.client().new_inbox());
-            match self.connection.client().subscribe(inbox.clone()).await {
+            match self.connection.subscribe(&inbox, None).await {
                 Ok(subscriber) => self.serve(inbox, subscriber).await,
                 Err(error) => tracing::debug!(target: "catga::nats", %error, "no subscription yet"),
             }

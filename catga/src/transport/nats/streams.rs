@@ -19,8 +19,8 @@ use crate::{error::Error, transport::Durable};
 const LAYOUT: &str = "catga.layout";
 /// The layout that this version makes.
 const LAYOUT_NUMBER: u32 = 1;
-/// How often a delivery is made before the server gives up: a net for what ends the client before this code sees it. Twice
-/// the crash limit: what catga itself gives up never gets there.
+/// How often a delivery is made before the server gives up: a net for what ends the client before this code sees it, and for
+/// a suspect that the store has no room to count. Twice the crash limit, which ends everything else before.
 const MAX_DELIVERIES: i64 = 20;
 /// The consumer of what the server says of messages that it gave up.
 pub(super) const REAPER: &str = "reaper";
@@ -158,7 +158,6 @@ impl Streams {
                 subjects: vec![self.names.all("reliable").to_string(), self.names.all("retry").to_string()],
                 max_age: bounds.max_age(),
                 max_bytes: bounds.max_bytes(),
-                allow_direct: true,
                 ..base
             },
             StreamKind::Dead => stream::Config {
