@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catga::{
-    Context, Event, State, handler,
+    Context, Event, Limits, State, handler,
     testing::{Fault, Harness, Traffic},
 };
 use catga_tests::Log;
@@ -110,13 +110,53 @@ async fn one_member_of_a_group_handles_each_event() {
 #[tokio::test(start_paused = true)]
 async fn what_a_member_of_a_group_that_is_cut_off_would_get_goes_to_the_other() {
     let (harness, log) = (Harness::new(), Log::default());
-    let limits = catga::Limits { ack_wait: Duration::from_secs(2), ..catga::Limits::default() };
+    let limits = Limits { ack_wait: Duration::from_secs(2), ..Limits::default() };
     let _first = node(&harness, "node1", &log).limits(limits.clone()).build().await.unwrap();
     let second = node(&harness, "node2", &log).limits(limits).build().await.unwrap();
     harness.inject(Fault::cut("node1")).await;
     second.publish_all((0..10).map(|order| Mailed { order })).await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(log.len(), 10, "{:?}", log.lines());
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Billed {
+    order: u32,
+}
+
+/// Fails on the first node, and late.
+#[handler(group = "bill", timeout = "100s")]
+async fn bill(event: Billed, State(log): State<Log>, ctx: Context) -> Result<(), catga::Failure> {
+    if ctx.node() == "node1" {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        return Err(catga::Failure::new("late", "it took too long").transient());
+    }
+    log.add(format!("{} {}", ctx.node(), event.order));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_that_was_cut_off_fails_late_is_known_where_it_was_handled_meanwhile() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = || Limits { ack_wait: Duration::from_secs(2), backoff: Duration::from_secs(60), ..Limits::default() };
+    let member = |id: &str| harness.node(id).discover(false).limits(limits()).state(log.clone()).handler(bill).build();
+    let first = member("node1").await.unwrap();
+    let _second = {
+        first.publish(Billed { order: 1 }).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        member("node2").await.unwrap()
+    };
+    harness.inject(Fault::cut("node1")).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(log.lines(), ["node2 1"], "node2 was to take the place of node1");
+    // Now the failed run is stored, for a minute later, and its node is gone when that has passed.
+    harness.heal().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    first.kill();
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["node2 1"]);
+    assert_eq!(harness.record().duplicates::<Billed>().on("node2").count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +248,7 @@ async fn a_store_that_never_confirms_ends_with_an_unknown_outcome() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_handler_keeps_its_lease() {
     let (harness, log) = (Harness::new(), Log::default());
-    let limits = catga::Limits { ack_wait: Duration::from_secs(1), ..catga::Limits::default() };
+    let limits = Limits { ack_wait: Duration::from_secs(1), ..Limits::default() };
     let first = node(&harness, "node1", &log).limits(limits).build().await.unwrap();
     for order in 0..10 {
         first.publish(Slow { order }).await.unwrap();
@@ -302,7 +342,7 @@ async fn events_that_fit_into_the_store_are_not_too_large_together() {
 
 #[tokio::test(start_paused = true)]
 async fn the_place_of_a_node_is_kept_for_its_lifetime() {
-    let limits = catga::Limits { durable_lifetime: Duration::from_secs(600), ..catga::Limits::default() };
+    let limits = Limits { durable_lifetime: Duration::from_secs(600), ..Limits::default() };
     for (away, kept) in [(550, 1), (650, 0)] {
         let (harness, log) = (Harness::new(), Log::default());
         let first = harness.node("node1").discover(false).build().await.unwrap();

@@ -288,9 +288,10 @@ impl DurableTask {
                 Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes, retry.declared),
                 Some(_) => continue,
             };
-            // What a handler emitted is looked up in any case: a member of a group that was cut off emits late, and without
-            // the mark of a repeat, what another one has emitted in its place.
-            if (repeat || envelope.id.is_derived()) && self.recent.contains(&(envelope.id, self.number(handler))) {
+            // What a handler emitted is looked up in any case, and so is what another run failed: a member of a group that was
+            // cut off emits or fails late, and without the mark of a repeat, what another one has done in its place.
+            let late = envelope.id.is_derived() || envelope.retry.is_some();
+            if (repeat || late) && self.recent.contains(&(envelope.id, self.number(handler))) {
                 self.note_repeat(envelope, handler);
                 continue;
             }
