@@ -4,7 +4,7 @@ use catga::{Context, State, handler};
 
 use crate::{
     messages::{CreateOrder, FindOrder, Order, OrderCreated, OrderId, OrderShipped, Placed, Status},
-    say,
+    say::{self, Told},
     store::Store,
 };
 
@@ -19,7 +19,8 @@ async fn create_order(command: CreateOrder, State(store): State<Store>, ctx: Con
         processed_by: ctx.node().to_owned(),
         tracking_number: None,
     };
-    say!(ctx.node(), "📦 Processing order {} on {}", order.order_id, order.processed_by);
+    let text = format_args!("📦 Processing order {} on {}", order.order_id, order.processed_by);
+    say::order(Told::Taken, ctx.node(), &order.order_id, text);
     store.created(order.clone());
 
     // Both leave when this handler has succeeded, and before the client gets its answer.
@@ -33,7 +34,7 @@ async fn create_order(command: CreateOrder, State(store): State<Store>, ctx: Con
 async fn note_created(event: OrderCreated, State(store): State<Store>, ctx: Context) {
     let id = event.order.order_id.clone();
     store.created(event.order);
-    say!(ctx.node(), "📝 [QoS 0] Order created: {id}");
+    say::order(Told::Created, ctx.node(), &id, format_args!("📝 [QoS 0] Order created: {id}"));
 }
 
 /// Runs on every node, once it is back if it was away.
@@ -41,7 +42,7 @@ async fn note_created(event: OrderCreated, State(store): State<Store>, ctx: Cont
 async fn note_shipped(event: OrderShipped, State(store): State<Store>, ctx: Context) {
     let id = event.order.order_id.clone();
     store.shipped(event.order);
-    say!(ctx.node(), "📦 [QoS 1] Order shipped: {id}");
+    say::order(Told::Shipped, ctx.node(), &id, format_args!("📦 [QoS 1] Order shipped: {id}"));
 }
 
 /// Answers from what this node has seen.

@@ -57,6 +57,9 @@ async fn main() -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(1, format_args!("{error}")),
     };
+    if settings.quiet {
+        say::count_orders();
+    }
     // Nodes that share a transport are one cluster: a broker in this process, or a server for many.
     match settings.nats {
         None => run(nodes, settings.routing, InProcess::new(), signals).await,
@@ -78,6 +81,7 @@ async fn run(nodes: Nodes, routing: Routing, transport: impl Transport + Clone, 
             Err(error) => return fail(WRONG_USE, format_args!("{error}")),
         },
     };
+    say::counted();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format_args!("{error}")),

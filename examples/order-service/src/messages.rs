@@ -87,6 +87,11 @@ impl OrderId {
     pub fn node(&self) -> &str {
         &self.node
     }
+
+    /// The half of its number that tells orders apart.
+    pub fn low_half(&self) -> u64 {
+        self.number.as_u128() as u64
+    }
 }
 
 impl fmt::Display for OrderId {

@@ -25,6 +25,7 @@ Environment:
   NATS_URL             a NATS server, such as nats://localhost:4222: nodes of several processes are one cluster;
                        without, one node is alone, and three share a broker in their process
   ROUTING              local-first (default) or round-robin
+  QUIET                1 writes no line for a single order, and at the end how many were taken and heard of
   RUST_LOG             what the framework logs on stderr (warn); `catga=info` shows the handlers
 ";
 
@@ -35,6 +36,8 @@ pub struct Settings {
     /// The NATS server between the nodes; none is a broker in this process.
     pub nats: Option<String>,
     pub routing: Routing,
+    /// Whether single orders are counted instead of told.
+    pub quiet: bool,
 }
 
 /// What is to be done.
@@ -85,7 +88,12 @@ impl Settings {
             Some("round-robin") => Routing::RoundRobin,
             Some(other) => return Err(format!("ROUTING must be `local-first` or `round-robin`, not `{other}`")),
         };
-        Ok(Self { what, nats: variable("NATS_URL")?, routing })
+        let quiet = match variable("QUIET")?.as_deref() {
+            None | Some("0") => false,
+            Some("1") => true,
+            Some(other) => return Err(format!("QUIET must be `1` or `0`, not `{other}`")),
+        };
+        Ok(Self { what, nats: variable("NATS_URL")?, routing, quiet })
     }
 }
 

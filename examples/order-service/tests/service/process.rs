@@ -74,6 +74,19 @@ fn quit_ends_it_and_the_end_of_input_does_not() {
 }
 
 #[test]
+fn a_quiet_service_counts_orders_instead_of_telling_each() {
+    let mut service = Service::start_with(&[("QUIET", "1")]);
+    order_tea(service.ports[0]);
+    service.signal("-TERM");
+    assert_eq!(service.end().0.code(), Some(0));
+    assert_eq!(service.count("📦") + service.count("📝"), 0, "{:#?}", service.said);
+    let taken = service.wait_for("counted taken 1 ");
+    let sum: u64 = taken.rsplit(' ').next().unwrap().parse().unwrap();
+    // On three nodes.
+    service.wait_for(&format!("counted shipped 3 {}", sum.wrapping_mul(3)));
+}
+
+#[test]
 fn the_console_says_what_it_does_not_understand() {
     let mut service = Service::start();
     for (typed, said) in [
@@ -161,6 +174,7 @@ fn help_tells_every_argument_and_variable() {
             "NATS_URL",
             "ROUTING",
             "round-robin",
+            "QUIET",
             "RUST_LOG",
         ] {
             assert!(help.contains(word), "{word}");

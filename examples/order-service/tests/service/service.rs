@@ -14,7 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The program, without what the environment of the tests may say.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_order-service"));
-    for variable in ["NODE_ID", "NODE_PORT", "LISTEN", "PORT_BASE", "NATS_URL", "ROUTING", "RUST_LOG"] {
+    for variable in ["NODE_ID", "NODE_PORT", "LISTEN", "PORT_BASE", "NATS_URL", "ROUTING", "QUIET", "RUST_LOG"] {
         command.env_remove(variable);
     }
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
