@@ -26,8 +26,8 @@ use crate::{
     load::{self, Load},
     messages::{Ask, Order, Placed, Seen},
     ours::{WARM_UP, sum},
-    row::Run,
-    tally::Tally,
+    row::{ASLEEP, Run, Work, until_acknowledged},
+    tally::{Tally, under_way},
     text,
 };
 
@@ -55,8 +55,8 @@ fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M> {
 }
 
 /// Events to a subscription.
-pub async fn publish(run: &mut Run<'_>, callers: u64) -> Result {
-    let tally = Tally::default();
+pub async fn publish(run: &mut Run<'_>) -> Result {
+    let (size, tally) = (run.row.size, Tally::new(run.row.size, run.row.paced));
     let (receiver, sender) = (connect(run).await?, connect(run).await?);
     let mut events = receiver.subscribe(SUBJECT).await.map_err(text)?;
     // Its answer comes when the server has the subscription, too.
@@ -75,21 +75,22 @@ pub async fn publish(run: &mut Run<'_>, callers: u64) -> Result {
         move |number| {
             let (sender, tally) = (sender.clone(), tally.clone());
             async move {
-                tally.room().await;
-                sender.publish(SUBJECT, encode(&Seen(Order::new(number)))?).await.map_err(text)
+                tally.room(number).await;
+                sender.publish(SUBJECT, encode(&Seen(Order::new(number, size)))?).await.map_err(text)
             }
         }
     };
-    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
     // The client may keep the last message back until it is told to flush.
     sender.flush().await.map_err(text)?;
     tally.check(first.calls, first.sum).await?;
     run.start()?;
     let began = Instant::now();
-    let mut load = load::call(callers, run.time, call).await?;
+    let mut load = load::call(run.callers, run.time, call).await?;
     sender.flush().await.map_err(text)?;
     tally.reach(first.calls + load.calls).await?;
     load.took = began.elapsed();
+    load.waits = tally.waits();
     run.stop(&load)?;
     tally.check(first.calls + load.calls, first.sum + load.sum).await
 }
@@ -110,64 +111,74 @@ async fn stream(run: &Run<'_>) -> Result<(Context, Consumer<pull::Config>)> {
 }
 
 /// Messages into the store, one a call.
-pub async fn store(run: &mut Run<'_>, callers: u64) -> Result {
+pub async fn store(run: &mut Run<'_>) -> Result {
     let (context, consumer) = stream(run).await?;
+    let size = run.row.size;
     let call = move |number| {
         let context = context.clone();
         async move {
-            let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number)))?).await.map_err(text)?;
+            let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number, size)))?).await.map_err(text)?;
             stored.await.map(drop).map_err(text)
         }
     };
-    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
     run.start()?;
-    let load = load::call(callers, run.time, call).await?;
+    let load = load::call(run.callers, run.time, call).await?;
     run.stop(&load)?;
-    drain(&consumer, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
+    drain(&consumer, size, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
 }
 
 /// Messages into the store, many under way.
 pub async fn store_window(run: &mut Run<'_>) -> Result {
-    let (context, consumer) = stream(run).await?;
-    let first = fill(&context, |number| number == WARM_UP_MESSAGES).await?;
+    let (size, (context, consumer)) = (run.row.size, stream(run).await?);
+    let warm_up = WARM_UP_MESSAGES.min(4 * under_way(size));
+    let first = fill(&context, size, move |number| number == warm_up).await?;
     run.start()?;
     let (began, time) = (Instant::now(), run.time);
     // A look at the clock each time would cost, too.
-    let load = fill(&context, move |number| number.is_multiple_of(256) && began.elapsed() > time).await?;
+    let load = fill(&context, size, move |number| number.is_multiple_of(256) && began.elapsed() > time).await?;
     run.stop(&load)?;
-    drain(&consumer, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
+    drain(&consumer, size, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
 }
 
 /// In a task of its own: what is polled outside of one runs on a third thread.
-async fn fill(context: &Context, over: impl Fn(u64) -> bool + Send + 'static) -> Result<Load> {
-    tokio::spawn(publish_window(context.clone(), over)).await.map_err(text)?
+async fn fill(context: &Context, size: Option<usize>, over: impl Fn(u64) -> bool + Send + 'static) -> Result<Load> {
+    tokio::spawn(publish_window(context.clone(), size, over)).await.map_err(text)?
 }
 
-async fn publish_window(context: Context, over: impl Fn(u64) -> bool) -> Result<Load> {
-    let mut under_way = VecDeque::<PublishAckFuture>::with_capacity(WINDOW);
+async fn publish_window(context: Context, size: Option<usize>, over: impl Fn(u64) -> bool) -> Result<Load> {
+    let window = WINDOW.min(under_way(size) as usize);
+    let mut pending = VecDeque::<PublishAckFuture>::with_capacity(window);
     let (began, mut number) = (Instant::now(), 0);
     while !over(number) {
-        if under_way.len() == WINDOW
-            && let Some(oldest) = under_way.pop_front()
+        if pending.len() == window
+            && let Some(oldest) = pending.pop_front()
         {
             oldest.await.map_err(text)?;
         }
-        let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number)))?).await.map_err(text)?;
-        under_way.push_back(stored);
+        let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number, size)))?).await.map_err(text)?;
+        pending.push_back(stored);
         number += 1;
     }
-    for stored in under_way {
+    for stored in pending {
         stored.await.map_err(text)?;
     }
     Ok(Load { calls: number, sum: sum(number), took: began.elapsed(), waits: Vec::new() })
 }
 
 /// Takes, counts and acknowledges everything.
-async fn drain(consumer: &Consumer<pull::Config>, tally: &Tally, messages: u64, sum: u64) -> Result {
+async fn drain(
+    consumer: &Consumer<pull::Config>,
+    size: Option<usize>,
+    tally: &Tally,
+    messages: u64,
+    sum: u64,
+) -> Result {
     tally.expect(messages);
     let (consumer, counting) = (consumer.clone(), tally.clone());
+    let batch = PULL.min(under_way(size) as usize);
     let work = async move {
-        let mut deliveries = consumer.stream().max_messages_per_batch(PULL).messages().await.map_err(text)?;
+        let mut deliveries = consumer.stream().max_messages_per_batch(batch).messages().await.map_err(text)?;
         while let Some(delivery) = deliveries.next().await {
             let delivery = delivery.map_err(text)?;
             counting.handled(decode::<Placed>(&delivery.payload)?.0.number);
@@ -186,31 +197,39 @@ async fn drain(consumer: &Consumer<pull::Config>, tally: &Tally, messages: u64, 
 /// Messages that wait in the store: delivered, handled, acknowledged.
 pub async fn deliver(run: &mut Run<'_>) -> Result {
     let tally = Tally::default();
-    let (context, consumer) = stream(run).await?;
+    let (size, (context, consumer)) = (run.row.size, stream(run).await?);
     let prefilled = run.prefilled;
-    let load = fill(&context, move |number| number == prefilled).await?;
+    let load = fill(&context, size, move |number| number == prefilled).await?;
     run.start()?;
-    drain(&consumer, &tally, load.calls, load.sum).await?;
+    drain(&consumer, size, &tally, load.calls, load.sum).await?;
     let took = tally.took().ok_or("nothing was handled")?;
     let calls = load.calls;
     run.stop(&Load { took, ..load })?;
     run.messages_a_frame(calls, calls as f64);
-    run.until_acknowledged().await
+    until_acknowledged(run.server).await
 }
 
 /// Requests to a subscription that answers where it is.
-pub async fn ask(run: &mut Run<'_>, callers: u64) -> Result {
-    let tally = Tally::default();
+pub async fn ask(run: &mut Run<'_>) -> Result {
+    let (size, tally) = (run.row.size, Tally::default());
     let (receiver, sender) = (connect(run).await?, connect(run).await?);
     let mut requests = receiver.subscribe(SUBJECT).await.map_err(text)?;
     // Its answer comes when the server has the subscription, too.
     receiver.request(ROUND_TRIP, Bytes::new()).await.map_err(text)?;
-    let counting = tally.clone();
+    let (asleep, counting) = (run.row.work == Work::AskSlow, tally.clone());
     tokio::spawn(async move {
         while let Some(message) = requests.next().await {
             if let (Ok(ask), Some(reply)) = (decode::<Ask>(&message.payload), message.reply) {
                 counting.handled(ask.0.number);
-                receiver.publish(reply, encode(&ask.0)?).await.map_err(text)?;
+                if asleep {
+                    let receiver = receiver.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(ASLEEP).await;
+                        receiver.publish(reply, encode(&ask.0)?).await.map_err(text)
+                    });
+                } else {
+                    receiver.publish(reply, encode(&ask.0)?).await.map_err(text)?;
+                }
             }
         }
         Ok::<_, String>(())
@@ -218,14 +237,14 @@ pub async fn ask(run: &mut Run<'_>, callers: u64) -> Result {
     let call = move |number| {
         let sender = sender.clone();
         async move {
-            let reply = sender.request(SUBJECT, encode(&Ask(Order::new(number)))?).await.map_err(text)?;
+            let reply = sender.request(SUBJECT, encode(&Ask(Order::new(number, size)))?).await.map_err(text)?;
             let reply: Order = decode(&reply.payload)?;
             (reply.number == number).then_some(()).ok_or_else(|| "the reply is for another request".to_owned())
         }
     };
-    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
     run.start()?;
-    let load = load::call(callers, run.time, call).await?;
+    let load = load::call(run.callers, run.time, call).await?;
     run.stop(&load)?;
     tally.check(first.calls + load.calls, first.sum + load.sum).await
 }

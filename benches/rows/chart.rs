@@ -10,7 +10,11 @@ const LINE: f64 = 26.0;
 
 /// An SVG with the ratios of all rows that have one.
 pub fn svg(rows: &[Measured]) -> String {
-    let bars: Vec<_> = rows.iter().filter_map(|measured| Some((measured.row, measured.ratio?))).collect();
+    let bars: Vec<_> = rows
+        .iter()
+        .filter(|measured| !measured.row.paced)
+        .filter_map(|measured| Some((measured.row, measured.ratio?)))
+        .collect();
     let most = bars.iter().map(|(_, ratio)| ratio.most).fold(1.0, f64::max);
     let x = |ratio: f64| LEFT + WIDTH * ratio / most;
     let height = LINE * (bars.len() as f64 + 2.0);

@@ -2,6 +2,8 @@
 
 mod bare;
 mod chart;
+mod counts;
+mod http;
 mod inside;
 mod load;
 mod messages;
@@ -21,9 +23,14 @@ use std::{
 
 use xtask::shell;
 
+/// Costs time where it counts, so it is there for `counts` alone.
+#[cfg(feature = "count")]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
 use self::{
     report::Measured,
-    row::{Figure, ROWS, Row, Side},
+    row::{Figure, MAIN, PART, ROWS, Row, Side},
 };
 
 /// What went wrong, in one sentence.
@@ -34,12 +41,14 @@ const QUICK: (Duration, usize) = (Duration::from_millis(500), 3);
 const FULL: (Duration, usize) = (Duration::from_secs(2), 5);
 
 const HELP: &str = "\
-cargo xtask bench [--quick] [--only catga|bare] [ROW ..]
+cargo xtask bench [--quick] [--only catga|bare] [ROW or GROUP ..]
+cargo xtask bench counts
 
-  --quick   three short runs of each side instead of five longer ones: under two minutes
+  --quick   three short runs of each side instead of five longer ones: the main rows in under two minutes
   --only    one side alone, for a profiler; writes nothing
+  counts    system calls, allocations and memory of both sides for some of the rows
 
-It prints a table, and writes rows.json and rows.svg into target/bench. Rows:
+It prints a table, and writes rows.json and rows.svg into target/bench. Without a name the group `main` is run. Rows:
 ";
 
 fn main() -> ExitCode {
@@ -54,21 +63,25 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let (mut chosen, mut sides, mut measure) = (Vec::new(), vec![Side::Ours, Side::Bare], FULL);
-    let mut words = std::env::args().skip(1);
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "counts") {
+        return counts::run(&words[1..]).map(|()| ExitCode::SUCCESS);
+    }
+    let mut words = words.into_iter();
     while let Some(word) = words.next() {
-        match (word.as_str(), ROWS.iter().find(|row| row.name == word)) {
-            ("--quick", _) => measure = QUICK,
-            ("--only", _) => match words.next().as_deref() {
-                Some("catga") => sides = vec![Side::Ours],
-                Some("bare") => sides = vec![Side::Bare],
-                _ => return Ok(help()),
+        let named: Vec<_> = ROWS.into_iter().filter(|row| row.name == word || row.group == word).collect();
+        match word.as_str() {
+            "--quick" => measure = QUICK,
+            "--only" => match words.next().as_deref().and_then(Side::named) {
+                Some(side) => sides = vec![side],
+                None => return Ok(help()),
             },
-            (_, Some(row)) => chosen.push(*row),
-            _ => return Ok(help()),
+            _ if named.is_empty() => return Ok(help()),
+            _ => chosen.extend(named),
         }
     }
     if chosen.is_empty() {
-        chosen = ROWS.to_vec();
+        chosen.extend(ROWS.into_iter().filter(|row| row.group == MAIN));
     }
     let began = Instant::now();
     let rows: Vec<_> = chosen.iter().map(|row| Measured::new(*row, measure_row(row, &sides, measure))).collect();
@@ -85,8 +98,8 @@ fn run() -> Result<ExitCode> {
 
 fn help() -> ExitCode {
     eprint!("{HELP}");
-    for Row { name, title, twin, callers, .. } in ROWS {
-        eprintln!("  {name:<13} {title}, callers: {callers}; twin: {twin}");
+    for Row { name, group, title, twin, callers, .. } in ROWS {
+        eprintln!("  {group:<6} {name:<13} {title}, callers: {callers}; twin: {twin}");
     }
     ExitCode::from(2)
 }
@@ -94,11 +107,16 @@ fn help() -> ExitCode {
 /// Both sides in turns; the first run that loses or invents a message ends the row.
 fn measure_row(row: &Row, sides: &[Side], (time, runs): (Duration, usize)) -> Result<(Vec<Figure>, Vec<Figure>)> {
     println!("{} ({}, callers: {})", row.name, row.title, row.callers);
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut ours, mut bare, mut pace) = (Vec::new(), Vec::new(), None);
+    if row.paced {
+        let most = row.measure(Side::Bare, "bench-most".to_owned(), time, None)?.per_second;
+        println!("  the twin alone  {most:.0}/s");
+        pace = Some(most * PART);
+    }
     for number in 1..=runs {
         for side in sides {
             let figure = row
-                .measure(*side, format!("bench-{number}"), time)
+                .measure(*side, format!("bench-{number}"), time, pace)
                 .map_err(|error| format!("{side:?}, run {number}: {error}"))
                 .inspect_err(|error| println!("  {error}"))?;
             let seconds = figure.messages as f64 / figure.per_second;

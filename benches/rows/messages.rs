@@ -3,7 +3,10 @@
 use catga::{Event, Query, State, handler};
 use serde::{Deserialize, Serialize};
 
-use crate::tally::Tally;
+use crate::{row::ASLEEP, tally::Tally};
+
+/// About how many bytes of JSON stand beside the product.
+const BESIDE: usize = 48;
 
 /// What every message says.
 #[derive(Clone, Serialize, Deserialize)]
@@ -15,9 +18,10 @@ pub struct Order {
 }
 
 impl Order {
-    /// One with this number.
-    pub fn new(number: u64) -> Self {
-        Self { number, product: "first flush darjeeling".to_owned(), quantity: 2 }
+    /// One with this number; a size is about how many bytes of JSON it has.
+    pub fn new(number: u64, size: Option<usize>) -> Self {
+        let product = size.map_or_else(|| "first flush darjeeling".to_owned(), |size| "x".repeat(size - BESIDE));
+        Self { number, product, quantity: 2 }
     }
 }
 
@@ -51,5 +55,13 @@ pub async fn placed(event: Placed, State(tally): State<Tally>) {
 #[handler]
 pub async fn answer(ask: Ask, State(tally): State<Tally>) -> Order {
     tally.handled(ask.0.number);
+    ask.0
+}
+
+/// Counts a request, sleeps, and gives it back. Its limit lets all callers sleep at once, as the tasks of the twin do.
+#[handler(concurrency = 256)]
+pub async fn answer_asleep(ask: Ask, State(tally): State<Tally>) -> Order {
+    tally.handled(ask.0.number);
+    tokio::time::sleep(ASLEEP).await;
     ask.0
 }

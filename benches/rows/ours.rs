@@ -6,9 +6,9 @@ use catga::{Builder, Mediator, transport::Nats};
 
 use crate::{
     Result,
-    load::{self, Load},
-    messages::{Ask, Order, Placed, Seen, answer, placed, seen},
-    row::Run,
+    load::{self, Callers, Load},
+    messages::{Ask, Order, Placed, Seen, answer, answer_asleep, placed, seen},
+    row::{Run, Work, until_acknowledged},
     tally::Tally,
     text,
 };
@@ -32,8 +32,8 @@ async fn shut_down<const N: usize>(nodes: [Mediator; N]) -> Result {
 }
 
 /// Events of QoS 0 from one node to the handler of another.
-pub async fn publish(run: &mut Run<'_>, callers: u64) -> Result {
-    let tally = Tally::default();
+pub async fn publish(run: &mut Run<'_>) -> Result {
+    let (size, tally) = (run.row.size, Tally::new(run.row.size, run.row.paced));
     let receiver = node(run, "receiver", &tally, |builder| builder.handler(seen)).await?;
     let sender = node(run, "sender", &tally, |builder| builder).await?;
     let call = {
@@ -41,33 +41,35 @@ pub async fn publish(run: &mut Run<'_>, callers: u64) -> Result {
         move |number| {
             let (sender, tally) = (sender.clone(), tally.clone());
             async move {
-                tally.room().await;
-                sender.publish(Seen(Order::new(number))).await.map_err(text)
+                tally.room(number).await;
+                sender.publish(Seen(Order::new(number, size))).await.map_err(text)
             }
         }
     };
-    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
     tally.check(first.calls, first.sum).await?;
     run.start()?;
     let began = Instant::now();
-    let mut load = load::call(callers, run.time, call).await?;
+    let mut load = load::call(run.callers, run.time, call).await?;
     tally.reach(first.calls + load.calls).await?;
     load.took = began.elapsed();
+    load.waits = tally.waits();
     run.stop(&load)?;
     tally.check(first.calls + load.calls, first.sum + load.sum).await?;
     shut_down([sender, receiver]).await
 }
 
 /// Reliable events into the store, one a call; then whoever they are for counts them.
-pub async fn store(run: &mut Run<'_>, callers: u64) -> Result {
+pub async fn store(run: &mut Run<'_>) -> Result {
     stored(run, async |run, sender| {
+        let size = run.row.size;
         let call = move |number| {
             let sender = sender.clone();
-            async move { sender.publish(Placed(Order::new(number))).await.map_err(text) }
+            async move { sender.publish(Placed(Order::new(number, size))).await.map_err(text) }
         };
-        let first = load::call(callers, WARM_UP, call.clone()).await?;
+        let first = load::call(run.callers, WARM_UP, call.clone()).await?;
         run.start()?;
-        let load = load::call(callers, run.time, call).await?;
+        let load = load::call(run.callers, run.time, call).await?;
         run.stop(&load)?;
         Ok(vec![first, load])
     })
@@ -81,12 +83,12 @@ pub async fn store_all(run: &mut Run<'_>) -> Result {
         let call = move |batch| {
             let sender = sender.clone();
             async move {
-                let orders = (batch * BATCH..(batch + 1) * BATCH).map(|number| Placed(Order::new(number)));
+                let orders = (batch * BATCH..(batch + 1) * BATCH).map(|number| Placed(Order::new(number, None)));
                 sender.publish_all(orders).await.map(drop).map_err(text)
             }
         };
         run.start()?;
-        let batches = load::call(1, run.time, call).await?;
+        let batches = load::call(Callers::ONE, run.time, call).await?;
         let calls = batches.calls * BATCH;
         let load = Load { calls, sum: sum(calls), took: batches.took, waits: Vec::new() };
         run.stop(&load)?;
@@ -96,7 +98,7 @@ pub async fn store_all(run: &mut Run<'_>) -> Result {
 }
 
 async fn fill(sender: &Mediator, messages: u64) -> Result<Load> {
-    let orders = (0..messages).map(|number| Placed(Order::new(number)));
+    let orders = (0..messages).map(|number| Placed(Order::new(number, None)));
     sender.publish_all(orders).await.map_err(text)?;
     Ok(Load { calls: messages, sum: sum(messages), ..Load::default() })
 }
@@ -135,28 +137,33 @@ pub async fn deliver(run: &mut Run<'_>) -> Result {
     let took = tally.took().ok_or("nothing was handled")?;
     run.stop(&Load { took, ..load })?;
     run.messages_a_frame(load.calls, frames);
-    run.until_acknowledged().await?;
+    until_acknowledged(run.server).await?;
     shut_down([receiver]).await
 }
 
 /// Requests to another node.
-pub async fn ask(run: &mut Run<'_>, callers: u64) -> Result {
-    let tally = Tally::default();
-    let receiver = node(run, "receiver", &tally, |builder| builder.handler(answer)).await?;
+pub async fn ask(run: &mut Run<'_>) -> Result {
+    let (size, tally) = (run.row.size, Tally::default());
+    let work = run.row.work;
+    let receiver = node(run, "receiver", &tally, |builder| match work {
+        Work::AskSlow => builder.handler(answer_asleep),
+        _ => builder.handler(answer),
+    })
+    .await?;
     let sender = node(run, "sender", &tally, |builder| builder).await?;
     let call = {
         let sender = sender.clone();
         move |number| {
             let sender = sender.clone();
             async move {
-                let reply = sender.send(Ask(Order::new(number))).await.map_err(text)?;
+                let reply = sender.send(Ask(Order::new(number, size))).await.map_err(text)?;
                 (reply.number == number).then_some(()).ok_or_else(|| "the reply is for another request".to_owned())
             }
         }
     };
-    let first = load::call(callers, WARM_UP, call.clone()).await?;
+    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
     run.start()?;
-    let load = load::call(callers, run.time, call).await?;
+    let load = load::call(run.callers, run.time, call).await?;
     run.stop(&load)?;
     tally.check(first.calls + load.calls, first.sum + load.sum).await?;
     shut_down([sender, receiver]).await

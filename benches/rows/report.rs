@@ -54,7 +54,7 @@ pub fn table(rows: &[Measured]) -> String {
                     "| {title}; twin: {twin} | {callers} | {} | {} | {} | {} | {} | {} |",
                     rate(ours),
                     rate(bare),
-                    verdict(ratio),
+                    if measured.row.paced { "paced".to_owned() } else { verdict(ratio) },
                     middle(ours, |run| run.frame).map_or_else(none, |frame| format!("{frame:.1}")),
                     both(ours, bare, waits),
                     both(ours, bare, processor),

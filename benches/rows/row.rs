@@ -5,7 +5,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use xtask::nats::{Server, ServerOptions};
 
-use crate::{Result, bare, inside, load::Load, ours, stats::percentile, text, usage::Usage};
+use crate::{
+    Result, bare,
+    counts::{Counts, Watch},
+    http, inside,
+    load::{Callers, Load},
+    ours,
+    stats::percentile,
+    text,
+    usage::Usage,
+};
 
 /// The longest a run may take, whatever goes wrong.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -17,12 +26,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Row {
     /// What it is called on the command line.
     pub name: &'static str,
+    /// What it is asked for together with; the rows of [`MAIN`] are those that nobody has to ask for.
+    pub group: &'static str,
     /// What it is called in the table.
     pub title: &'static str,
     /// What the twin is.
     pub twin: &'static str,
     /// How many calls are under way at the same time.
     pub callers: u64,
+    /// About how many bytes a message has; none is the 70 of most rows.
+    pub size: Option<usize>,
+    /// Whether the load is a part of what the twin can do, the same for both sides.
+    pub paced: bool,
     /// What is done.
     #[serde(skip)]
     pub work: Work,
@@ -43,32 +58,72 @@ pub enum Work {
     Deliver,
     /// Requests.
     Ask,
+    /// Requests to a handler that sleeps for [`ASLEEP`].
+    AskSlow,
+    /// Orders over HTTP.
+    Http,
     /// Inside a process, without layers or with the default ones.
     Send { layers: bool },
 }
 
+/// How long a handler sleeps where it does.
+pub const ASLEEP: Duration = Duration::from_millis(1);
+/// Which part of the twin's most a paced load is.
+pub const PART: f64 = 0.3;
+
+/// The group of the rows that are run when none is named.
+pub const MAIN: &str = "main";
+const SIZES: &str = "sizes";
+const LOADS: &str = "loads";
+
+const KB: usize = 1024;
+
+const TWO: &str = "client.publish and a subscription";
+const WINDOW: &str = "one publisher, 512 in flight";
+const INLINE: &str = "client.request, answered inline";
+
 /// All rows.
-pub const ROWS: [Row; 10] = [
-    row(
-        "publish",
-        "QoS 0, publish to handler, two connections",
-        "client.publish and a subscription",
-        16,
-        Work::Publish,
-    ),
+pub const ROWS: [Row; 20] = [
+    row("publish", "QoS 0, publish to handler, two connections", TWO, 16, Work::Publish),
     row("store", "QoS 1, publish acknowledged", "each caller waits for its own acknowledgement", 256, Work::Store),
-    row("store-window", "QoS 1, publish acknowledged", "one publisher, 512 in flight", 256, Work::StoreWindow),
-    row("store-all", "QoS 1, `publish_all`", "one publisher, 512 in flight", 1, Work::StoreAll),
+    row("store-window", "QoS 1, publish acknowledged", WINDOW, 256, Work::StoreWindow),
+    row("store-all", "QoS 1, `publish_all`", WINDOW, 1, Work::StoreAll),
     row("store-one", "QoS 1, publish acknowledged", "one at a time", 1, Work::Store),
     row("deliver", "QoS 1, deliver, handle, acknowledge", "a pull consumer, 1,000 a pull", 1, Work::Deliver),
-    row("ask", "request and reply", "client.request, answered inline", 256, Work::Ask),
-    row("ask-one", "request and reply", "client.request, answered inline", 1, Work::Ask),
+    row("ask", "request and reply", INLINE, 256, Work::Ask),
+    row("ask-one", "request and reply", INLINE, 1, Work::Ask),
     row("send-plain", "in process, `send`, no layers", "a boxed call", 1, Work::Send { layers: false }),
     row("send", "in process, `send`, default stack", "a boxed call", 1, Work::Send { layers: true }),
+    row("http", "POST /orders, three nodes", "axum that does nothing else", http::CONNECTIONS, Work::Http),
+    row("publish-1k", "QoS 0, publish to handler, 1 KB", TWO, 16, Work::Publish).sized(KB),
+    row("publish-64k", "QoS 0, publish to handler, 64 KB", TWO, 16, Work::Publish).sized(64 * KB),
+    row("store-1k", "QoS 1, publish acknowledged, 1 KB", WINDOW, 256, Work::StoreWindow).sized(KB),
+    row("store-64k", "QoS 1, publish acknowledged, 64 KB", "one publisher, 256 in flight", 256, Work::StoreWindow)
+        .sized(64 * KB),
+    row("ask-1k", "request and reply, 1 KB", INLINE, 256, Work::Ask).sized(KB),
+    row("ask-64k", "request and reply, 64 KB", INLINE, 256, Work::Ask).sized(64 * KB),
+    row("ask-asleep", "request and reply, the handler sleeps 1 ms", "client.request, a task each", 256, Work::AskSlow)
+        .of(LOADS),
+    row("publish-paced", "QoS 0 at 30 % of the twin's most", TWO, 16, Work::Publish).paced(),
+    row("ask-paced", "request and reply at 30 % of the twin's most", INLINE, 256, Work::Ask).paced(),
 ];
 
 const fn row(name: &'static str, title: &'static str, twin: &'static str, callers: u64, work: Work) -> Row {
-    Row { name, title, twin, callers, work }
+    Row { name, group: MAIN, title, twin, callers, size: None, paced: false, work }
+}
+
+impl Row {
+    const fn of(self, group: &'static str) -> Self {
+        Self { group, ..self }
+    }
+
+    const fn sized(self, size: usize) -> Self {
+        Self { size: Some(size), ..self.of(SIZES) }
+    }
+
+    const fn paced(self) -> Self {
+        Self { paced: true, ..self.of(LOADS) }
+    }
 }
 
 /// Which of the two.
@@ -78,6 +133,17 @@ pub enum Side {
     Ours,
     /// The native twin.
     Bare,
+}
+
+impl Side {
+    /// As it is called on the command line.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "catga" => Some(Self::Ours),
+            "bare" => Some(Self::Bare),
+            _ => None,
+        }
+    }
 }
 
 /// What one run showed.
@@ -97,10 +163,17 @@ pub struct Figure {
     pub client_us: Option<f64>,
     /// And of the server.
     pub server_us: Option<f64>,
+    /// What is counted where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
 }
 
 /// One run.
 pub struct Run<'a> {
+    /// Which row it is of.
+    pub row: Row,
+    /// Who calls.
+    pub callers: Callers,
     /// Where it runs.
     pub server: &'a Server,
     /// What nothing else is called on this server.
@@ -109,52 +182,58 @@ pub struct Run<'a> {
     pub time: Duration,
     /// How many messages wait in the store before they are delivered.
     pub prefilled: u64,
-    /// Messages on the wire for each call.
-    legs: u64,
     before: Option<Usage>,
+    watch: Option<Watch>,
     figure: Figure,
 }
 
 impl Row {
-    /// Runs one side, on a server and a runtime of its own: what a run leaves behind does not slow down the next.
-    pub fn measure(&self, side: Side, name: String, time: Duration) -> Result<Figure> {
-        if let Work::Send { layers } = self.work {
-            return Ok(inside::send(side, layers, time));
+    /// Runs one side, on a server and a runtime of its own: what a run leaves behind does not slow down the next. A pace is
+    /// so many calls a second; without one callers call as fast as they can.
+    pub fn measure(&self, side: Side, name: String, time: Duration, pace: Option<f64>) -> Result<Figure> {
+        match self.work {
+            Work::Send { layers } => return Ok(inside::send(side, layers, time)),
+            Work::Http => return http::measure(side, time),
+            _ => {}
         }
         let server = Server::start(&ServerOptions::default())?;
         let runtime = tokio::runtime::Runtime::new().map_err(text)?;
-        let work = self.run(side, &server, name, time);
-        let figure = runtime.block_on(async { tokio::time::timeout(LIMIT, work).await });
-        runtime.shutdown_background();
-        figure.unwrap_or_else(|_| Err(format!("it did not end within {LIMIT:?}: messages are missing")))
-    }
-
-    async fn run(&self, side: Side, server: &Server, name: String, time: Duration) -> Result<Figure> {
-        let legs = if self.work == Work::Ask { 2 } else { 1 };
         // About as many as are delivered in that time.
         let prefilled =
             u64::try_from(time.as_millis()).unwrap_or_default() * if side == Side::Ours { 200 } else { 100 };
-        let mut run = Run { server, name, time, prefilled, legs, before: None, figure: Figure::default() };
-        match (self.work, side) {
-            (Work::Publish, Side::Ours) => ours::publish(&mut run, self.callers).await?,
-            (Work::Publish, Side::Bare) => bare::publish(&mut run, self.callers).await?,
-            (Work::Store | Work::StoreWindow, Side::Ours) => ours::store(&mut run, self.callers).await?,
-            (Work::Store, Side::Bare) => bare::store(&mut run, self.callers).await?,
-            (Work::StoreAll, Side::Ours) => ours::store_all(&mut run).await?,
-            (Work::StoreWindow | Work::StoreAll, Side::Bare) => bare::store_window(&mut run).await?,
-            (Work::Deliver, Side::Ours) => ours::deliver(&mut run).await?,
-            (Work::Deliver, Side::Bare) => bare::deliver(&mut run).await?,
-            (Work::Ask, Side::Ours) => ours::ask(&mut run, self.callers).await?,
-            (Work::Ask, Side::Bare) => bare::ask(&mut run, self.callers).await?,
-            (Work::Send { .. }, _) => return Err("needs no server".to_owned()),
-        }
+        let callers = Callers { number: self.callers, pace };
+        let figure = Figure::default();
+        let mut run =
+            Run { row: *self, callers, server: &server, name, time, prefilled, before: None, watch: None, figure };
+        let work = self.run(side, &mut run);
+        let ended = runtime.block_on(async { tokio::time::timeout(LIMIT, work).await });
+        runtime.shutdown_background();
+        ended.unwrap_or_else(|_| Err(format!("it did not end within {LIMIT:?}: messages are missing")))?;
         Ok(run.figure)
+    }
+
+    async fn run(&self, side: Side, run: &mut Run<'_>) -> Result {
+        match (self.work, side) {
+            (Work::Publish, Side::Ours) => ours::publish(run).await,
+            (Work::Publish, Side::Bare) => bare::publish(run).await,
+            (Work::Store | Work::StoreWindow, Side::Ours) => ours::store(run).await,
+            (Work::Store, Side::Bare) => bare::store(run).await,
+            (Work::StoreAll, Side::Ours) => ours::store_all(run).await,
+            (Work::StoreWindow | Work::StoreAll, Side::Bare) => bare::store_window(run).await,
+            (Work::Deliver, Side::Ours) => ours::deliver(run).await,
+            (Work::Deliver, Side::Bare) => bare::deliver(run).await,
+            (Work::Ask | Work::AskSlow, Side::Ours) => ours::ask(run).await,
+            (Work::Ask | Work::AskSlow, Side::Bare) => bare::ask(run).await,
+            (Work::Send { .. } | Work::Http, _) => Err("has a server of its own, or none".to_owned()),
+        }
     }
 }
 
 impl Run<'_> {
     /// What follows is measured.
     pub fn start(&mut self) -> Result {
+        self.watch = None;
+        self.watch = Watch::start()?;
         self.before = Some(Usage::now(self.server)?);
         Ok(())
     }
@@ -162,6 +241,7 @@ impl Run<'_> {
     /// What was measured.
     pub fn stop(&mut self, load: &Load) -> Result {
         let used = self.used()?;
+        let counts = self.watch.take().map(|watch| watch.stop(load.calls)).transpose()?;
         let calls = load.calls as f64;
         let wait = |percent| percentile(&load.waits, percent).map(|nanoseconds| f64::from(nanoseconds) / 1_000.0);
         self.figure = Figure {
@@ -172,6 +252,7 @@ impl Run<'_> {
             p99_us: wait(99),
             client_us: Some(used.client_us / calls),
             server_us: Some(used.server_us / calls),
+            counts,
         };
         self.messages_a_frame(load.calls, used.taken);
         Ok(())
@@ -189,23 +270,25 @@ impl Run<'_> {
 
     /// Where the server took something else, too, while it was measured.
     pub fn messages_a_frame(&mut self, messages: u64, frames: f64) {
-        self.figure.frame = Some((messages * self.legs) as f64 / frames);
+        // There and back.
+        let legs = if matches!(self.row.work, Work::Ask | Work::AskSlow) { 2 } else { 1 };
+        self.figure.frame = Some((messages * legs) as f64 / frames);
     }
+}
 
-    /// Waits until the server knows that everything was handled.
-    pub async fn until_acknowledged(&self) -> Result {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let consumers = self.server.monitor("/jsz?consumers=true")?.body;
-            let open = total(&consumers, "num_ack_pending") + total(&consumers, "num_pending");
-            if open == 0 {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("{open} deliveries are not acknowledged"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// Waits until the server knows that everything was handled.
+pub async fn until_acknowledged(server: &Server) -> Result {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let consumers = server.monitor("/jsz?consumers=true")?.body;
+        let open = total(&consumers, "num_ack_pending") + total(&consumers, "num_pending");
+        if open == 0 {
+            return Ok(());
         }
+        if Instant::now() > deadline {
+            return Err(format!("{open} deliveries are not acknowledged"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

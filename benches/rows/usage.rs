@@ -43,7 +43,8 @@ impl Usage {
     }
 }
 
-fn processor(process: &str) -> Result<f64> {
+/// Processor time of a process, in microseconds.
+pub fn processor(process: &str) -> Result<f64> {
     let path = format!("/proc/{process}/stat");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     // Behind the name, which may hold anything, the times for the program and for the system are the 12th and 13th word.

@@ -29,6 +29,8 @@ The tasks of this repository.
 
   cargo xtask bench [--quick]   catga beside native code for the same work, on a NATS server; takes some minutes
 
+  cargo xtask bench counts      system calls, allocations and memory of both; `cargo xtask bench --help` says more
+
   cargo xtask nats-server [VERSION]   the path of a nats-server; installs one if there is none
 
   cargo xtask dead ..   dead letters on a NATS server: list, show, replay, delete; `cargo xtask dead` says more
@@ -45,6 +47,9 @@ fn main() -> ExitCode {
         ["demo", "--nats"] => demo::nats::run(),
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
+        ["bench", "counts", ..] => {
+            return become_cargo("run --release --package catga-bench --features count --bin rows", &words[1..]);
+        }
         // Optimised, and to its end: what is built for tests has no figures.
         ["bench", ref rest @ ..] => {
             return become_cargo("run --release --package catga-bench --bin rows", rest);
