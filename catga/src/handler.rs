@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use serde::Serialize;
 
 use crate::{
     codec,
@@ -129,12 +130,12 @@ where
     Fut: Future<Output: IntoReply<M::Reply>> + Send + 'static,
 {
     let parts = Args::resolve(states)?;
-    Ok(Bound::of::<M>(FunctionHandler { function, parts, marker: std::marker::PhantomData::<fn() -> (M, Args)> }))
+    let marker = std::marker::PhantomData::<fn() -> (M, Args)>;
+    Ok(Bound::of::<M>(Arc::new(FunctionHandler { function, parts, marker })))
 }
 
 impl Bound {
-    fn of<M: Message>(handler: impl Start<M> + 'static) -> Self {
-        let typed: Arc<dyn Start<M>> = Arc::new(handler);
+    fn of<M: Message>(typed: Arc<dyn Start<M>>) -> Self {
         Self { erased: Arc::new(Typed(typed.clone())), typed: Box::new(Typed(typed)) }
     }
 }
@@ -158,7 +159,7 @@ where
                 let future = (self.function)(message, args);
                 Box::pin(async move { future.await.into_reply() })
             }
-            Err(failure) => Box::pin(std::future::ready(Err(failure))),
+            Err(failure) => failed(failure),
         }
     }
 }
@@ -169,28 +170,28 @@ impl<M: Message> ErasedHandler for Typed<M> {
     }
 
     fn start_any(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<Bytes> {
-        let Some(message) = message.downcast_ref::<M>() else { return wrong_type(M::NAME) };
-        let future = self.0.start(message.clone(), run);
-        Box::pin(async move {
-            let reply = future.await?;
-            codec::encode(M::NAME, &reply).map_err(|error| Failure::new("codec", error.to_string()).permanent())
-        })
+        match message.downcast_ref::<M>() {
+            Some(message) => encoded(M::NAME, self.0.start(message.clone(), run)),
+            None => failed(wrong_type(M::NAME)),
+        }
     }
 
     fn start_event(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<()> {
-        let Some(message) = message.downcast_ref::<M>() else { return wrong_type(M::NAME) };
-        let future = self.0.start(message.clone(), run);
-        Box::pin(async move { future.await.map(drop) })
+        match message.downcast_ref::<M>() {
+            Some(message) => unanswered(self.0.start(message.clone(), run)),
+            None => failed(wrong_type(M::NAME)),
+        }
     }
 
     fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>> {
-        let Ok(message) = message.downcast::<M>() else { return wrong_type(M::NAME) };
-        let future = self.0.start(*message, run);
-        Box::pin(async move { Ok(Box::new(future.await?) as _) })
+        match message.downcast::<M>() {
+            Ok(message) => boxed(self.0.start(*message, run)),
+            Err(_) => failed(wrong_type(M::NAME)),
+        }
     }
 
     fn layered(&self, around: Arc<dyn StartBoxed>) -> Bound {
-        Bound::of::<M>(LayeredHandler(around))
+        Bound::of::<M>(Arc::new(LayeredHandler(around)))
     }
 }
 
@@ -199,22 +200,47 @@ struct LayeredHandler(Arc<dyn StartBoxed>);
 
 impl<M: Message> Start<M> for LayeredHandler {
     fn start(&self, message: M, run: &mut Run<'_>) -> Running<M::Reply> {
-        let future = self.0.start_boxed(Box::new(message), run);
-        Box::pin(async move {
-            match future.await?.downcast::<M::Reply>() {
-                Ok(reply) => Ok(*reply),
-                Err(_) => Err(wrong_type_failure(M::NAME)),
-            }
-        })
+        unboxed(M::NAME, self.0.start_boxed(Box::new(message), run))
     }
 }
 
-fn wrong_type<R: Send + 'static>(name: &str) -> Running<R> {
-    Box::pin(std::future::ready(Err(wrong_type_failure(name))))
+// What comes after a run depends on the reply alone. It is apart from what depends on the message, so that it is compiled
+// once for each type of reply.
+
+/// A run with its reply encoded.
+fn encoded<R: Serialize + Send + 'static>(name: &'static str, running: Running<R>) -> Running<Bytes> {
+    Box::pin(async move {
+        let reply = running.await?;
+        codec::encode(name, &reply).map_err(|error| Failure::new("codec", error.to_string()).permanent())
+    })
+}
+
+/// A run whose reply nobody is told.
+fn unanswered<R: Send + 'static>(running: Running<R>) -> Running<()> {
+    Box::pin(async move { running.await.map(drop) })
+}
+
+/// A run with its reply as layers see it.
+fn boxed<R: Send + 'static>(running: Running<R>) -> Running<Box<dyn Any + Send>> {
+    Box::pin(async move { Ok(Box::new(running.await?) as _) })
+}
+
+/// A run with its reply as callers see it.
+fn unboxed<R: Send + 'static>(name: &'static str, running: Running<Box<dyn Any + Send>>) -> Running<R> {
+    Box::pin(async move {
+        match running.await?.downcast::<R>() {
+            Ok(reply) => Ok(*reply),
+            Err(_) => Err(wrong_type(name)),
+        }
+    })
+}
+
+fn failed<R: Send + 'static>(failure: Failure) -> Running<R> {
+    Box::pin(std::future::ready(Err(failure)))
 }
 
 /// Only a layer that swaps messages or replies between handlers gets here.
-fn wrong_type_failure(name: &str) -> Failure {
+fn wrong_type(name: &str) -> Failure {
     Failure::new("wrong_type", format!("a layer gave `{name}` a message or a reply of another type")).permanent()
 }
 

@@ -9,3 +9,5 @@ pub mod ports;
 pub mod process;
 
 pub mod nats;
+
+pub mod generated;

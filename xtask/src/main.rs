@@ -4,6 +4,8 @@
 mod ci;
 mod test;
 
+mod builds;
+
 mod lines;
 mod orders;
 
@@ -28,6 +30,7 @@ The tasks of this repository.
   cargo xtask demo --nats   the same and more with a NATS server and three processes: they are killed and paused, too
 
   cargo xtask bench [--quick]   catga beside native code for the same work, on a NATS server; takes some minutes
+  cargo xtask bench build       what 100 messages and 100 handlers add to a build, beside plain functions
 
   cargo xtask bench counts      system calls, allocations and memory of both; `cargo xtask bench --help` says more
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["demo", "--nats"] => demo::nats::run(),
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
+        ["bench", "build"] => builds::run(),
         ["bench", "counts", ..] => {
             return become_cargo("run --release --package catga-bench --features count --bin rows", &words[1..]);
         }
