@@ -64,6 +64,19 @@ pub enum Work {
     Http,
     /// Inside a process, without layers or with the default ones.
     Send { layers: bool },
+    /// Inside a process, from so many tasks.
+    Tasks(Keys),
+}
+
+/// Which keys requests have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// None.
+    None,
+    /// Each a key of its own: it is looked up, claimed and remembered.
+    New,
+    /// One that was answered before: it is looked up and not run.
+    Repeated,
 }
 
 /// How long a handler sleeps where it does.
@@ -75,6 +88,7 @@ pub const PART: f64 = 0.3;
 pub const MAIN: &str = "main";
 const SIZES: &str = "sizes";
 const LOADS: &str = "loads";
+const TASKS: &str = "tasks";
 
 const KB: usize = 1024;
 
@@ -83,7 +97,7 @@ const WINDOW: &str = "one publisher, 512 in flight";
 const INLINE: &str = "client.request, answered inline";
 
 /// All rows.
-pub const ROWS: [Row; 20] = [
+pub const ROWS: [Row; 26] = [
     row("publish", "QoS 0, publish to handler, two connections", TWO, 16, Work::Publish),
     row("store", "QoS 1, publish acknowledged", "each caller waits for its own acknowledgement", 256, Work::Store),
     row("store-window", "QoS 1, publish acknowledged", WINDOW, 256, Work::StoreWindow),
@@ -106,6 +120,12 @@ pub const ROWS: [Row; 20] = [
         .of(LOADS),
     row("publish-paced", "QoS 0 at 30 % of the twin's most", TWO, 16, Work::Publish).paced(),
     row("ask-paced", "request and reply at 30 % of the twin's most", INLINE, 256, Work::Ask).paced(),
+    row("task", "in process, `send` in a task", "a boxed call", 1, Work::Tasks(Keys::None)).of(TASKS),
+    row("tasks", "in process, `send` in tasks", "a boxed call", 8, Work::Tasks(Keys::None)).of(TASKS),
+    row("key", "in process, `send_with`, new keys", "a boxed call", 1, Work::Tasks(Keys::New)).of(TASKS),
+    row("keys", "in process, `send_with`, new keys", "a boxed call", 8, Work::Tasks(Keys::New)).of(TASKS),
+    row("repeat", "in process, `send_with`, a known key", "a boxed call", 1, Work::Tasks(Keys::Repeated)).of(TASKS),
+    row("repeats", "in process, `send_with`, known keys", "a boxed call", 8, Work::Tasks(Keys::Repeated)).of(TASKS),
 ];
 
 const fn row(name: &'static str, title: &'static str, twin: &'static str, callers: u64, work: Work) -> Row {
@@ -193,6 +213,7 @@ impl Row {
     pub fn measure(&self, side: Side, name: String, time: Duration, pace: Option<f64>) -> Result<Figure> {
         match self.work {
             Work::Send { layers } => return Ok(inside::send(side, layers, time)),
+            Work::Tasks(keys) => return inside::tasks(side, self.callers, keys, time),
             Work::Http => return http::measure(side, time),
             _ => {}
         }
@@ -224,7 +245,7 @@ impl Row {
             (Work::Deliver, Side::Bare) => bare::deliver(run).await,
             (Work::Ask | Work::AskSlow, Side::Ours) => ours::ask(run).await,
             (Work::Ask | Work::AskSlow, Side::Bare) => bare::ask(run).await,
-            (Work::Send { .. } | Work::Http, _) => Err("has a server of its own, or none".to_owned()),
+            (Work::Send { .. } | Work::Tasks(_) | Work::Http, _) => Err("has a server of its own, or none".to_owned()),
         }
     }
 }

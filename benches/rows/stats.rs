@@ -38,8 +38,12 @@ pub fn ratio(ours: &[f64], theirs: &[f64]) -> Option<Spread> {
 
 /// What is said of a ratio: one that was above 1 as well as below it shows no difference.
 pub fn verdict(ratio: &Spread) -> String {
-    let differs = ratio.least > 1.0 || ratio.most < 1.0;
-    if differs { format!("{:.2}x", ratio.median) } else { format!("{:.2}x, indistinguishable", ratio.median) }
+    match ratio {
+        Spread { least, most, median } if *least <= 1.0 && *most >= 1.0 => format!("{median:.2}x, indistinguishable"),
+        // Two digits would say next to nothing.
+        Spread { median, .. } if *median < 0.05 => format!("1/{:.0}", 1.0 / median),
+        Spread { median, .. } => format!("{median:.2}x"),
+    }
 }
 
 /// The value that so many per cent are not above; none for no value.
@@ -72,6 +76,7 @@ mod tests {
         let verdict = |least, median, most| verdict(&Spread { median, least, most });
         assert_eq!(verdict(1.4, 1.5, 1.7), "1.50x");
         assert_eq!(verdict(0.7, 0.8, 0.9), "0.80x");
+        assert_eq!(verdict(0.003, 0.004, 0.005), "1/250");
         assert_eq!(verdict(0.9, 1.05, 1.2), "1.05x, indistinguishable");
     }
 
