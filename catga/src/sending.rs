@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 
@@ -22,9 +21,9 @@ use crate::{
         node::Node,
         observe::Occurrence,
         server::answer_of,
-        table::{HandlerEntry, Route},
+        table::{HandlerEntry, HandlerTable, Route},
     },
-    envelope::{Envelope, Headers},
+    envelope::Headers,
     error::{Error, ErrorKind},
     handler::Start,
     id::is_name,
@@ -126,9 +125,6 @@ impl<R, T> std::fmt::Debug for Sending<R, T> {
     }
 }
 
-/// How long a node that has just started waits to get to know the others before it says that nobody handles a request.
-const GETTING_TO_KNOW: Duration = Duration::from_millis(500);
-
 impl<R: Request> Unsent<R> {
     /// Sends the request. Hot: one that a handler of this node answers at once costs one allocation, that of the handler's
     /// future.
@@ -180,9 +176,22 @@ impl<R: Request> Unsent<R> {
         let envelope = self.mediator.envelope(route, &self.request, self.parent.as_ref(), headers)?;
         node.observe(R::NAME, envelope.id, || Occurrence::Sent);
         let patience = timeout.unwrap_or(node.limits.send_deadline).min(LONGEST);
-        let target = target.map(Into::into);
+        let mut call = Call {
+            route: HandlerTable::route::<R>,
+            envelope,
+            key,
+            target: target.map(Into::into),
+            first,
+            deadline: Instant::now() + patience,
+            node: self.mediator.node,
+        };
         Ok(First::Going(Box::pin(async move {
-            let reply = self.mediator.call::<R>(envelope, key, target, first, patience).await?;
+            let tasks = call.node.tasks.clone();
+            let reply = tokio::select! {
+                biased;
+                reply = call.run() => reply?,
+                () = tasks.until_killed() => return Err(killed()),
+            };
             codec::decode(R::NAME, &reply).map_err(|error| error.with_outcome(crate::error::Outcome::Unknown))
         })))
     }
@@ -197,26 +206,6 @@ impl Mediator {
         let table = self.node.cluster.table().load();
         let chosen = routing::choose(&table, &route.name, None, self.node.routing, &route.turn, &[])?;
         (!chosen.own).then(|| chosen.id.clone())
-    }
-
-    async fn call<R: Request>(
-        self,
-        envelope: Envelope,
-        key: Option<String>,
-        target: Option<Arc<str>>,
-        first: Option<Arc<str>>,
-        patience: Duration,
-    ) -> Result<Bytes, Error> {
-        let node = &self.node;
-        let Some(route) = node.handlers.route::<R>() else { return Err(unregistered::<R>()) };
-        let deadline = Instant::now() + patience;
-        node.wait_for_news(&envelope.name, deadline.min(node.started + GETTING_TO_KNOW)).await;
-        let call = Call { node, route, envelope, key, target, first, deadline };
-        tokio::select! {
-            biased;
-            reply = call.run() => reply,
-            () = node.tasks.until_killed() => Err(killed()),
-        }
     }
 }
 

@@ -7,13 +7,16 @@ use std::{sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     node::Node,
     requests::{Ask, abandoned},
     server::LocalRequest,
-    table::Route,
+    table::{HandlerTable, Route},
 };
 use crate::{
     cluster::routing::choose,
@@ -25,10 +28,14 @@ use crate::{
 /// The pause between two probes of a node that is alive.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a node that has just started waits to get to know the others before it says that nobody handles a request.
+const GETTING_TO_KNOW: Duration = Duration::from_millis(500);
+
 /// A request that is to be sent.
-pub(crate) struct Call<'a> {
-    pub(crate) node: &'a Arc<Node>,
-    pub(crate) route: &'a Route,
+pub(crate) struct Call {
+    pub(crate) node: Arc<Node>,
+    /// Finds what the node knows of the message type.
+    pub(crate) route: fn(&HandlerTable) -> Option<&Route>,
     pub(crate) envelope: Envelope,
     pub(crate) key: Option<String>,
     /// The only node that may have it.
@@ -56,9 +63,17 @@ enum Probed {
     Gone,
 }
 
-impl Call<'_> {
-    /// Sends the request until there is an answer, the attempts are used up or the deadline passes.
-    pub(crate) async fn run(mut self) -> Result<Bytes, Error> {
+impl Call {
+    /// Sends the request until there is an answer, the attempts are used up or the deadline passes. It is borrowed: who runs
+    /// it keeps it, and moves it no further.
+    pub(crate) async fn run(&mut self) -> Result<Bytes, Error> {
+        if self.first.is_none() && self.target.is_none() {
+            self.first = self.choose(&[]);
+        }
+        if self.first.is_none() {
+            let until = self.deadline.min(self.node.started + GETTING_TO_KNOW);
+            Box::pin(self.node.wait_for_news(&self.envelope.name, until)).await;
+        }
         let mut tried: Vec<Arc<str>> = Vec::new();
         // Whether a node that did not answer may have done the work.
         let mut doubt = false;
@@ -123,9 +138,8 @@ impl Call<'_> {
             return (!tried.contains(target)).then(|| target.clone());
         }
         let table = self.node.cluster.table().load();
-        let name = &self.envelope.name;
-        choose(&table, name, self.key.as_deref(), self.node.routing, &self.route.turn, tried)
-            .map(|view| view.id.clone())
+        let (name, route) = (&self.envelope.name, (self.route)(&self.node.handlers)?);
+        choose(&table, name, self.key.as_deref(), self.node.routing, &route.turn, tried).map(|view| view.id.clone())
     }
 
     /// Whether another node may be asked after this answer.
@@ -163,59 +177,62 @@ impl Call<'_> {
         }
     }
 
-    /// Asks one node, and asks again while it is alive and silent.
-    async fn ask(&mut self, target: &Arc<str>) -> Asked {
-        let limits = &self.node.limits;
-        // Every time that the node is asked again there is one more reply to wait for; the first one counts.
-        let mut replies = FuturesUnordered::new();
-        match self.send(target, false).await {
-            Some(reply) => replies.push(reply),
-            None => return Asked::NotSent,
+    /// Asks one node. Hot: nearly all requests end with the first reply.
+    async fn ask(&self, target: &Arc<str>) -> Asked {
+        let Some(mut reply) = self.send(target, false).await else { return Asked::NotSent };
+        let silent_until = match **target == *self.node.id {
+            // This node knows that it is alive; its own queue loses nothing.
+            true => self.deadline,
+            false => (Instant::now() + self.node.limits.probe_after).min(self.deadline),
+        };
+        match tokio::time::timeout_at(silent_until, &mut reply).await {
+            Ok(Ok(reply)) => Asked::Answered(reply),
+            Ok(Err(_)) => Asked::Answered(Err(abandoned(&self.node))),
+            Err(_) if Instant::now() >= self.deadline => Asked::TimedOut,
+            Err(_) => Box::pin(self.probe(target, reply)).await,
         }
-        let mut probe_at = Instant::now() + limits.probe_after;
+    }
+
+    /// Probes a node that is silent, and asks it again while it is alive.
+    async fn probe(&self, target: &Arc<str>, reply: Answer) -> Asked {
+        // Every time that the node is asked again there is one more reply to wait for; the first one counts.
+        let mut replies = FuturesUnordered::from_iter([reply]);
         loop {
-            let silent_until = probe_at.min(self.deadline);
-            match tokio::time::timeout_at(silent_until, next_reply(self.node, &mut replies)).await {
-                Ok(reply) => return Asked::Answered(reply),
-                Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
-                Err(_) => {}
-            }
-            if **target == *self.node.id {
-                // This node knows that it is alive; its own queue loses nothing.
-                probe_at = self.deadline;
-                continue;
-            }
             let Some(pong) = self.send(target, true).await else { return Asked::TimedOut };
             let mut pong = FuturesUnordered::from_iter([pong]);
-            let probe_ends = (Instant::now() + limits.probe_timeout).min(self.deadline);
+            let probe_ends = (Instant::now() + self.node.limits.probe_timeout).min(self.deadline);
             let answer = tokio::time::timeout_at(probe_ends, async {
                 tokio::select! {
                     biased;
-                    reply = next_reply(self.node, &mut replies) => Probed::Answered(reply),
-                    pong = next_reply(self.node, &mut pong) => match pong {
+                    reply = next_reply(&self.node, &mut replies) => Probed::Answered(reply),
+                    pong = next_reply(&self.node, &mut pong) => match pong {
                         Ok(_) => Probed::Alive,
                         // Too busy even for a probe is not gone.
                         Err(error) if error.kind() == ErrorKind::Overloaded => Probed::Alive,
                         // Nobody is there to be probed; a reply that was faster still counts.
-                        Err(_) => next_reply(self.node, &mut replies).now_or_never().map_or(Probed::Gone, Probed::Answered),
+                        Err(_) => next_reply(&self.node, &mut replies).now_or_never().map_or(Probed::Gone, Probed::Answered),
                     },
                 }
             });
-            match answer.await {
+            let probe_at = match answer.await {
                 Ok(Probed::Answered(reply)) => return Asked::Answered(reply),
-                Ok(Probed::Alive) => {
-                    probe_at = Instant::now() + PROBE_EVERY;
-                    replies.extend(self.send(target, false).await);
-                }
+                Ok(Probed::Alive) => Instant::now() + PROBE_EVERY,
                 Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
                 Ok(Probed::Gone) | Err(_) => return Asked::Gone,
+            };
+            replies.extend(self.send(target, false).await);
+            let silent_until = probe_at.min(self.deadline);
+            match tokio::time::timeout_at(silent_until, next_reply(&self.node, &mut replies)).await {
+                Ok(reply) => return Asked::Answered(reply),
+                Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
+                Err(_) => {}
             }
         }
     }
 
     /// Hands the request, or a probe in its place, to a node; the receiver gets the reply. None if the queue on the way had no
     /// room by the deadline.
-    async fn send(&self, target: &Arc<str>, probe: bool) -> Option<oneshot::Receiver<Result<Bytes, Error>>> {
+    async fn send(&self, target: &Arc<str>, probe: bool) -> Option<Answer> {
         let (answer, reply) = oneshot::channel();
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
@@ -230,23 +247,30 @@ impl Call<'_> {
         if probe {
             envelope.payload = Bytes::new();
         }
-        // A queue that is gone drops the answer's sender with the request.
-        let sending = async {
-            if **target == *self.node.id {
-                drop(self.node.local.send(LocalRequest { envelope, answer }).await);
-            } else {
-                drop(self.node.asks.send(Ask { node: target.clone(), envelope, answer }).await);
-            }
+        let found_room = match **target == *self.node.id {
+            true => queue(&self.node.local, LocalRequest { envelope, answer }, self.deadline).await,
+            false => queue(&self.node.asks, Ask { node: target.clone(), envelope, answer }, self.deadline).await,
         };
-        tokio::time::timeout_at(self.deadline, sending).await.ok().map(|()| reply)
+        found_room.then_some(reply)
     }
 }
 
+/// Puts something into a queue; says whether there was room by the deadline. A queue that is gone drops the answer's sender
+/// with the request.
+async fn queue<T>(queue: &mpsc::Sender<T>, item: T, deadline: Instant) -> bool {
+    match queue.try_send(item) {
+        Err(mpsc::error::TrySendError::Full(item)) => {
+            Box::pin(tokio::time::timeout_at(deadline, queue.send(item))).await.is_ok()
+        }
+        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+    }
+}
+
+/// Where a reply arrives.
+type Answer = oneshot::Receiver<Result<Bytes, Error>>;
+
 /// The first reply to arrive. Replies that can no longer come are passed over while others may.
-async fn next_reply(
-    node: &Node,
-    replies: &mut FuturesUnordered<oneshot::Receiver<Result<Bytes, Error>>>,
-) -> Result<Bytes, Error> {
+async fn next_reply(node: &Node, replies: &mut FuturesUnordered<Answer>) -> Result<Bytes, Error> {
     std::future::poll_fn(|cx| {
         loop {
             match replies.poll_next_unpin(cx) {

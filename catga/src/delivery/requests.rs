@@ -20,7 +20,7 @@ use crate::{
     transport::Overflow,
 };
 
-/// How often the table is searched for callers that have gone.
+/// How often the table is searched for callers that have gone, at least.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A request on its way to another node.
@@ -60,13 +60,15 @@ impl Requests {
 
     /// Serves until every caller and the inbox are gone.
     pub(crate) async fn run(mut self) {
-        let mut sweep = tokio::time::interval(SWEEP);
+        // A timer that is due before those of the callers: otherwise each of theirs would wake the driver of the runtime.
+        let period = SWEEP.min(self.node.limits.probe_after / 2).max(Duration::from_millis(1));
+        let mut sweep = tokio::time::interval(period);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut asks, mut replies) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
                 biased;
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick(), if self.free.len() < self.slots.len() => self.sweep(),
                 count = self.replies.recv_many(&mut replies, MAX_MESSAGES) => match count {
                     // What waits is told why: this node has left, or lost its place.
                     0 => return self.node.lose_its_place().await,
