@@ -96,6 +96,11 @@ pub(crate) fn fingerprint(parts: &[&[u8]]) -> u128 {
     hasher.digest128()
 }
 
+/// 128 bits that stand for one part alone, faster than [`fingerprint`].
+pub(crate) fn content(part: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(part)
+}
+
 /// Whether this can be the id of a node or the name of an application: it becomes part of other names.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())

@@ -3,7 +3,7 @@
 //! It owns the memory of requests. A handler is polled once here; what is not ready then goes on in a task of its own, to
 //! its end, whoever still waits.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -11,19 +11,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    node::Node,
-    observe::Occurrence,
-    round::Round,
-    table::{Decoded, HandlerEntry},
-};
+use super::{node::Node, observe::Occurrence, round::Round, table::HandlerEntry};
 use crate::{
     codec,
     context::{Metadata, Run, Source},
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Retry},
     frame::{self, MAX_MESSAGES, MAX_TOGETHER},
-    id::fingerprint,
+    id::content,
     idempotency::{Keep, Key, Memory, Verdict},
     message::Kind,
     middleware::{
@@ -84,6 +79,7 @@ impl Server {
     /// Serves until the node has ended; while it shuts down, what is new is refused.
     pub(crate) async fn run(mut self) {
         let (cancel, closed, served) = (self.node.cancel.clone(), self.node.closed.clone(), self.node.served.clone());
+        let (mut cancelled, mut closed) = (pin!(cancel.cancelled()), pin!(closed.cancelled()));
         let (mut requests, mut local, mut finished) = (Vec::new(), Vec::new(), Vec::new());
         let mut given_up = false;
         loop {
@@ -96,8 +92,8 @@ impl Server {
                     }
                 }
                 _ = self.local.recv_many(&mut local, MAX_MESSAGES) => {}
-                () = cancel.cancelled(), if !given_up => given_up = true,
-                () = closed.cancelled() => return,
+                () = &mut cancelled, if !given_up => given_up = true,
+                () = &mut closed => return,
             }
             for finished in finished.drain(..) {
                 self.finish(finished);
@@ -145,7 +141,7 @@ impl Server {
         let key = Key::new(&envelope.name, request.key.as_deref(), envelope.id);
         // Without a key the id tells requests apart: a repeat has the very same bytes.
         let canonical = request.key.as_ref().and_then(|_| codec::canonical(&envelope.payload));
-        let print = fingerprint(&[canonical.as_deref().unwrap_or(&envelope.payload)]);
+        let print = content(canonical.as_deref().unwrap_or(&envelope.payload));
         match self.memory.claim(&key, envelope.id, print, asker) {
             Verdict::Run => {}
             Verdict::Joined => return,
@@ -174,7 +170,7 @@ impl Server {
         }
         let deadline = Instant::now() + Duration::from_millis(left);
         let message = match handler.erased().decode(&envelope.payload) {
-            Ok(message) => Decoded::from(message),
+            Ok(message) => message,
             Err(error) => return self.release(&key, error),
         };
         let run = RequestRun {
@@ -184,13 +180,12 @@ impl Server {
             metadata: Metadata::of(&envelope, Some(deadline)),
             envelope,
             key,
-            finish: self.finish.clone(),
         };
         match handler.enter() {
             Entry::Now(permit) => {
                 let mut started = run.start(1);
                 if !round.is_quick() {
-                    return node.spawn_run(run.finish(Ok(started), permit));
+                    return node.spawn_run(run.finish(Ok(started), permit, self.finish.clone()));
                 }
                 match started.first().await {
                     std::task::Poll::Ready(result) if run.is_final(&result) => {
@@ -198,20 +193,25 @@ impl Server {
                         drop(permit);
                         self.finish(finished);
                     }
-                    std::task::Poll::Ready(Err(error)) => node.spawn_run(run.finish(Err(error), permit)),
-                    _ => node.spawn_run(run.finish(Ok(started), permit)),
+                    std::task::Poll::Ready(Err(error)) => {
+                        node.spawn_run(run.finish(Err(error), permit, self.finish.clone()));
+                    }
+                    _ => node.spawn_run(run.finish(Ok(started), permit, self.finish.clone())),
                 }
             }
-            Entry::Wait(turn) => node.spawn_run(async move {
-                match tokio::time::timeout_at(deadline, turn).await {
-                    Ok(Ok(permit)) => {
-                        let started = run.start(1);
-                        run.finish(Ok(started), permit).await;
+            Entry::Wait(turn) => {
+                let finish = self.finish.clone();
+                node.spawn_run(async move {
+                    match tokio::time::timeout_at(deadline, turn).await {
+                        Ok(Ok(permit)) => {
+                            let started = run.start(1);
+                            run.finish(Ok(started), permit, finish).await;
+                        }
+                        Ok(Err(_)) => run.give_up(Error::shutting_down(), finish).await,
+                        Err(_) => run.give_up(too_late(), finish).await,
                     }
-                    Ok(Err(_)) => run.give_up(Error::shutting_down()).await,
-                    Err(_) => run.give_up(too_late()).await,
-                }
-            }),
+                });
+            }
             Entry::Full => {
                 node.counters.refused(1);
                 let text = format!("the queue of handler `{}` on node `{}` is full", handler.name, node.id);
@@ -264,11 +264,10 @@ fn too_late() -> Error {
 struct RequestRun {
     node: Arc<Node>,
     handler: Arc<HandlerEntry>,
-    message: Decoded,
+    message: Box<dyn Any + Send + Sync>,
     metadata: Metadata,
     envelope: Envelope,
     key: Key,
-    finish: mpsc::Sender<Finished>,
 }
 
 impl RequestRun {
@@ -287,7 +286,7 @@ impl RequestRun {
     }
 
     /// Goes on with a run that was started, to its end, and repeats it by the handler's policy.
-    async fn finish(self, first: Result<Started<Bytes>, RunError>, permit: Permit) {
+    async fn finish(self, first: Result<Started<Bytes>, RunError>, permit: Permit, finish: mpsc::Sender<Finished>) {
         let (policy, limit) = (self.handler.retry, self.handler.timeout);
         let again = |attempt| {
             self.node.counters.retries(1);
@@ -298,13 +297,13 @@ impl RequestRun {
         let (result, attempts) = running.await;
         let finished = self.finished(result, attempts);
         // The server lives as long as the node.
-        drop(self.finish.send(finished).await);
+        drop(finish.send(finished).await);
         // Only now: a node that stops waits for what has a permit, and then tells everybody else that nothing is known.
         drop(permit);
     }
 
-    async fn give_up(self, error: Error) {
-        drop(self.finish.send(Finished { key: self.key, result: Err(error), keep: Keep::Nothing }).await);
+    async fn give_up(self, error: Error, finish: mpsc::Sender<Finished>) {
+        drop(finish.send(Finished { key: self.key, result: Err(error), keep: Keep::Nothing }).await);
     }
 
     fn finished(&self, result: Result<Bytes, RunError>, attempt: u32) -> Finished {

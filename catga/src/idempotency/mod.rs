@@ -1,8 +1,11 @@
 //! The memory of requests: a repeat is answered, not executed again.
 //!
 //! A request is claimed while it runs and done when its outcome is known; there is never a bare "seen". Claims stand in a
-//! map that nothing evicts: when it is full, requests are refused. Outcomes are held by moka, bounded by bytes, the least
-//! recently used go first. One task owns it all, so there is no lock.
+//! map that nothing evicts: when it is full, requests are refused. Outcomes under a caller's key are held by moka, bounded by
+//! bytes, the least recently used go first; answers to messages without one, which are asked for again within seconds, by a
+//! pair of maps, for moka takes microseconds an entry. One task owns it all, so there is no lock.
+
+mod answers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +14,7 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
+use self::answers::Answers;
 use crate::{error::Error, id::MessageId};
 
 /// What a claim and an outcome cost beside their bytes.
@@ -55,7 +59,7 @@ pub(crate) struct Memory<W> {
     window: Duration,
     /// By the id of the message, for as long as the same one may still be asked again: also what is not remembered for the
     /// key, so that a question that crosses its answer does not run it again.
-    answers: Cache<Key, Arc<Outcome>>,
+    answers: Answers,
 }
 
 struct Claim<W> {
@@ -94,7 +98,7 @@ pub(crate) enum Verdict<W> {
 impl<W> Memory<W> {
     pub(crate) fn new(max_bytes: u64, max_claims: usize, window: Duration) -> Self {
         let outcomes = cache(max_bytes - max_bytes / ANSWERS_PART);
-        let answers = cache(max_bytes / ANSWERS_PART);
+        let answers = Answers::new(max_bytes / ANSWERS_PART);
         Self { claims: FxHashMap::default(), max_claims, outcomes, window, answers }
     }
 
@@ -110,7 +114,7 @@ impl<W> Memory<W> {
             claim.waiters.push((id, waiter));
             return Verdict::Joined;
         }
-        let known = known(&self.answers, &Key::new(&key.name, None, id)).or_else(|| known(&self.outcomes, key));
+        let known = self.answers.get(&Key::new(&key.name, None, id)).or_else(|| self.outcome(key));
         if let Some(outcome) = known {
             if outcome.fingerprint != fingerprint {
                 return Verdict::Reused(waiter);
@@ -122,6 +126,19 @@ impl<W> Memory<W> {
         }
         self.claims.insert(key.clone(), Claim { fingerprint, waiters: vec![(id, waiter)] });
         Verdict::Run
+    }
+
+    /// What is remembered under a caller's key.
+    fn outcome(&self, key: &Key) -> Option<Arc<Outcome>> {
+        if !matches!(key.identity, Identity::Caller(_)) {
+            return None;
+        }
+        let outcome = self.outcomes.get(key)?;
+        if outcome.expires > Instant::now() {
+            return Some(outcome);
+        }
+        self.outcomes.invalidate(key);
+        None
     }
 
     /// Ends a claim, as `keep` says. Gives those who wait.
@@ -166,21 +183,15 @@ fn cache(max_bytes: u64) -> Cache<Key, Arc<Outcome>> {
     Cache::builder()
         // The default policy refuses the newest keys when the cache is full: those are the ones that are repeated.
         .eviction_policy(EvictionPolicy::lru())
-        .weigher(|key: &Key, outcome: &Arc<Outcome>| {
-            let reply = outcome.result.as_ref().map_or_else(|error| error.to_string().len(), Bytes::len);
-            u32::try_from(key.size() + reply).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
-        })
+        .weigher(|key: &Key, outcome: &Arc<Outcome>| weight(key, outcome))
         .max_capacity(max_bytes)
         .build()
 }
 
-fn known(cache: &Cache<Key, Arc<Outcome>>, key: &Key) -> Option<Arc<Outcome>> {
-    let outcome = cache.get(key)?;
-    if outcome.expires > Instant::now() {
-        return Some(outcome);
-    }
-    cache.invalidate(key);
-    None
+/// How many bytes an outcome takes.
+fn weight(key: &Key, outcome: &Outcome) -> u32 {
+    let reply = outcome.result.as_ref().map_or_else(|error| error.to_string().len(), Bytes::len);
+    u32::try_from(key.size() + reply).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
 }
 
 #[cfg(test)]
