@@ -3,9 +3,12 @@
 //! There is no linger time: a lone event leaves at once. A caller encodes first, then waits for room in the lane's
 //! bounded queue; the task owns everything else.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Duration, Instant},
@@ -162,11 +165,12 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
     // What the store takes one by one must not be too large together.
     let most = link.max_batch().min(frame::MAX_TOGETHER);
     let mut items = Vec::with_capacity(limit);
-    let mut under_way = FuturesUnordered::new();
+    // Polled all together: a set that polls those alone that are woken would wake this task anew whenever all wait.
+    let mut under_way: Vec<BoxFuture<'_, ()>> = Vec::with_capacity(RELIABLE_WINDOW);
     loop {
         let count = tokio::select! {
             biased;
-            Some(()) = under_way.next(), if !under_way.is_empty() => continue,
+            () = one_of(&mut under_way), if !under_way.is_empty() => continue,
             count = receiver.recv_many(&mut items, limit), if under_way.len() < RELIABLE_WINDOW => count,
         };
         if count == 0 {
@@ -184,20 +188,30 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         while rest.peek().is_some() {
             let batch = frame::take(&mut rest, limit, most, |(envelope, _): &(Envelope, _)| envelope.size());
             let link = link.clone();
-            under_way.push(async move {
+            under_way.push(Box::pin(async move {
                 let (envelopes, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
                 let result = link.store(envelopes).await;
                 for done in waiting.into_iter().flatten() {
                     drop(done.send(result.as_ref().copied().map_err(Error::duplicate)));
                 }
-            });
+            }));
         }
         if !flushes.is_empty() {
-            while under_way.next().await.is_some() {}
+            join_all(under_way.drain(..)).await;
             for done in flushes {
                 let _ = done.send(());
             }
         }
     }
-    while under_way.next().await.is_some() {}
+    join_all(under_way).await;
+}
+
+/// Waits until at least one of them has ended, and lets go of it.
+async fn one_of(under_way: &mut Vec<BoxFuture<'_, ()>>) {
+    std::future::poll_fn(|cx| {
+        let before = under_way.len();
+        under_way.retain_mut(|frame| frame.poll_unpin(cx).is_pending());
+        if under_way.len() < before { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

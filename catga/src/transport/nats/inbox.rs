@@ -1,9 +1,9 @@
 //! What a node receives over core messages, into the queues of its inbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber};
-use futures_util::{Stream, StreamExt, stream::SelectAll};
+use futures_util::{Stream, StreamExt, future::Either, stream::SelectAll};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,32 +42,46 @@ pub(super) struct Subscriptions {
     connection: Arc<Connection>,
     generation: u64,
     wanted: Vec<Wanted>,
-    present: SelectAll<Subscriber>,
+    present: Present,
 }
+
+/// The subscribers that there are. One alone is in no set: a set of one wakes its task anew whenever it has nothing, and that
+/// wakes another thread each time.
+type Present = Either<Subscriber, SelectAll<Subscriber>>;
 
 impl Subscriptions {
     pub(super) async fn open(connection: Arc<Connection>, wanted: Vec<Wanted>) -> Result<Self, Error> {
-        let mut this = Self { generation: 0, connection, wanted, present: SelectAll::new() };
+        let none = Either::Right(SelectAll::new());
+        let mut this = Self { generation: 0, connection, wanted, present: none };
         this.subscribe().await?;
         Ok(this)
     }
 
     /// Takes the place of what was there only as a whole: half of it would look like the end of a client.
     async fn subscribe(&mut self) -> Result<(), Error> {
-        let (generation, mut present) = (self.connection.generation(), SelectAll::new());
+        let (generation, mut present) = (self.connection.generation(), Vec::with_capacity(self.wanted.len()));
         for Wanted { subject, group } in &self.wanted {
             present.push(self.connection.subscribe(subject, group.as_deref()).await?);
         }
-        (self.generation, self.present) = (generation, present);
+        self.generation = generation;
+        self.present = match present.pop() {
+            Some(only) if present.is_empty() => Either::Left(only),
+            last => Either::Right(present.into_iter().chain(last).collect()),
+        };
         Ok(())
     }
 
     /// Tells the server that nothing more is wanted: what it has not sent goes to others. Gives what it had sent, one after
     /// the other, for a moment at most.
     pub(super) async fn close(mut self) -> impl Stream<Item = Message> + Unpin {
-        for subscriber in self.present.iter_mut() {
-            // A client that is dead has no subscription any more.
-            drop(subscriber.drain().await);
+        // A client that is dead has no subscription any more.
+        match &mut self.present {
+            Either::Left(only) => drop(only.drain().await),
+            Either::Right(all) => {
+                for subscriber in all.iter_mut() {
+                    drop(subscriber.drain().await);
+                }
+            }
         }
         self.present.take_until(Box::pin(tokio::time::sleep(LAST_ONES)))
     }
@@ -121,17 +135,21 @@ impl Post {
     ) {
         let mut tables: [FxHashMap<u64, Sent>; 2] = Default::default();
         let mut rotate = tokio::time::interval(REMEMBERED);
+        let mut closed = pin!(closing.cancelled());
         loop {
             tokio::select! {
                 biased;
-                () = closing.cancelled() => break,
+                () = &mut closed => break,
                 _ = rotate.tick() => {
                     tables.swap(0, 1);
                     tables[0].clear();
                 }
-                // Before messages: a frame is known here before it leaves.
-                Some(frame) = sent.recv() => drop(tables[0].insert(frame.number, frame)),
                 message = subscriptions.next() => {
+                    // A frame is in the queue before it leaves. Nothing waits for it there: being woken for each frame
+                    // that leaves would take as long as sending it.
+                    while let Ok(frame) = sent.try_recv() {
+                        tables[0].insert(frame.number, frame);
+                    }
                     if message.status == Some(StatusCode::NO_RESPONDERS) {
                         let number = message.subject.rsplit("nobody-").next().and_then(|number| number.parse().ok());
                         let frame = number.and_then(|number: u64| tables.iter_mut().find_map(|table| table.remove(&number)));
@@ -174,7 +192,9 @@ impl Post {
                 Ok(envelopes) => {
                     // Its source is where the answer goes: anything but a node's name could be a command.
                     for envelope in envelopes.into_iter().filter(|envelope| is_name(&envelope.source)) {
-                        self.take(envelope).await;
+                        if let Some(refused) = self.take(envelope) {
+                            self.refuse(refused).await;
+                        }
                     }
                 }
                 Err(error) => unreadable(&message, &error),
@@ -183,15 +203,19 @@ impl Post {
         }
     }
 
-    /// Puts a request where it belongs, or refuses it.
-    async fn take(&self, envelope: Envelope) {
-        let (envelope, error) = match self.inbox.queue_of(&envelope).try_send(envelope) {
-            Ok(()) => return,
-            Err(mpsc::error::TrySendError::Full(envelope)) => {
+    /// Puts a request where it belongs; gives back one that finds no room, or nobody.
+    fn take(&self, envelope: Envelope) -> Option<mpsc::error::TrySendError<Envelope>> {
+        self.inbox.queue_of(&envelope).try_send(envelope).err()
+    }
+
+    /// Refuses a request that found no room.
+    async fn refuse(&self, refused: mpsc::error::TrySendError<Envelope>) {
+        let (envelope, error) = match refused {
+            mpsc::error::TrySendError::Full(envelope) => {
                 let text = format!("the queue of node `{}` is full", self.node);
                 (envelope, Error::not_started(ErrorKind::Overloaded, text))
             }
-            Err(mpsc::error::TrySendError::Closed(envelope)) => (envelope, Error::shutting_down()),
+            mpsc::error::TrySendError::Closed(envelope) => (envelope, Error::shutting_down()),
         };
         let Some(request) = &envelope.request else { return };
         let refusal = vec![Reply::new(request.token, Err(error))];
@@ -220,7 +244,11 @@ pub(super) async fn send_replies(
 /// Requests from foreign callers, to any node.
 pub(super) async fn serve_foreign(post: Post, mut subscriptions: Subscriptions, closing: CancellationToken) {
     let serve = async |message: Message| match foreign::request(&post.names, &message) {
-        Ok(envelope) => post.take(envelope).await,
+        Ok(envelope) => {
+            if let Some(refused) = post.take(envelope) {
+                post.refuse(refused).await;
+            }
+        }
         Err(error) => unreadable(&message, &error),
     };
     while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {

@@ -13,7 +13,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -139,8 +139,9 @@ impl NatsLink {
         let tokens = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
         let frame = frame::encode_messages(&batch)?;
         let number = self.frames.fetch_add(1, Ordering::Relaxed);
-        // Known before it leaves: the server may say at once that nobody is there.
-        if self.sent.send(Sent { number, node: node.into(), tokens }).await.is_err() {
+        // Known before it leaves: the server may say at once that nobody is there. Where a thousand frames left and nothing
+        // came back, there is no room, and callers find out by their probes.
+        if let Err(TrySendError::Closed(_)) = self.sent.try_send(Sent { number, node: node.into(), tokens }) {
             return Err(Error::shutting_down());
         }
         let to = self.names.node(node, if probe { "probe" } else { "request" });

@@ -14,7 +14,14 @@ use std::{
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    Notify,
+    mpsc::{
+        self,
+        error::{TryRecvError, TrySendError},
+    },
+    oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -33,6 +40,8 @@ pub(super) struct Mux {
     connection: Arc<Connection>,
     prefix: String,
     waiting: mpsc::Sender<Waiting>,
+    /// Wakes the task when its queue is full.
+    full: Arc<Notify>,
     next: AtomicU64,
 }
 
@@ -48,9 +57,10 @@ impl Mux {
         let (waiting, questions) = mpsc::channel(QUEUE);
         let all = Wanted { subject: format!("{prefix}*").into(), group: None };
         let answers = Subscriptions::open(connection.clone(), vec![all]).await?;
-        let task = find(prefix.clone(), answers, questions);
+        let full = Arc::new(Notify::new());
+        let task = find(prefix.clone(), answers, questions, full.clone());
         tokio::spawn(closing.run_until_cancelled_owned(task));
-        Ok(Arc::new(Self { connection, prefix, waiting, next: AtomicU64::new(0) }))
+        Ok(Arc::new(Self { connection, prefix, waiting, full, next: AtomicU64::new(0) }))
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -72,8 +82,16 @@ impl Mux {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let reply = Subject::from(format!("{}{token}", self.prefix));
         let (answer, answered) = oneshot::channel();
-        if self.waiting.send(Waiting { token, answer }).await.is_err() {
-            return Err(Error::shutting_down());
+        // The task looks into the queue when an answer comes. Being woken for each question would take as long as asking it.
+        match self.waiting.try_send(Waiting { token, answer }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(waiting)) => {
+                self.full.notify_one();
+                if self.waiting.send(waiting).await.is_err() {
+                    return Err(Error::shutting_down());
+                }
+            }
+            Err(TrySendError::Closed(_)) => return Err(Error::shutting_down()),
         }
         let asked = subject.clone();
         self.connection
@@ -103,24 +121,32 @@ impl Mux {
 }
 
 /// The task that owns the table of questions.
-async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::Receiver<Waiting>) {
+async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::Receiver<Waiting>, full: Arc<Notify>) {
     let mut table: FxHashMap<u64, oneshot::Sender<Message>> = FxHashMap::default();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
-        tokio::select! {
+        let message = tokio::select! {
             biased;
-            _ = sweep.tick() => table.retain(|_, answer| !answer.is_closed()),
-            question = questions.recv() => match question {
-                Some(Waiting { token, answer }) => drop(table.insert(token, answer)),
-                None => return,
-            },
-            message = answers.next() => {
-                let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
-                if let Some(answer) = token.and_then(|token: u64| table.remove(&token)) {
-                    // A caller that has gone needs no answer.
-                    drop(answer.send(message));
-                }
+            _ = sweep.tick() => {
+                table.retain(|_, answer| !answer.is_closed());
+                None
             }
+            () = full.notified() => None,
+            message = answers.next() => Some(message),
+        };
+        // A question is in the queue before it leaves.
+        loop {
+            match questions.try_recv() {
+                Ok(Waiting { token, answer }) => drop(table.insert(token, answer)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+        let Some(message) = message else { continue };
+        let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
+        if let Some(answer) = token.and_then(|token: u64| table.remove(&token)) {
+            // A caller that has gone needs no answer.
+            drop(answer.send(message));
         }
     }
 }
