@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{MessageEntry, decode, encode, malformed};
+use super::{MessageEntry, Raw, decode, encode, malformed};
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     error::{Error, Failure},
@@ -37,7 +37,8 @@ struct DeadEntry<'a> {
 enum ContentEntry<'a> {
     #[serde(borrow)]
     Message(Box<MessageEntry<'a>>),
-    Unreadable(&'a [u8]),
+    #[serde(borrow)]
+    Unreadable(Raw<'a>),
 }
 
 /// Writes a dead letter as a frame. Long texts of its failure are cut, and long details are left out.
@@ -57,7 +58,7 @@ pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
         time_ms: letter.time_ms,
         content: match &letter.content {
             DeadContent::Message(envelope) => ContentEntry::Message(Box::new(MessageEntry::of(envelope))),
-            DeadContent::Unreadable(bytes) => ContentEntry::Unreadable(bytes),
+            DeadContent::Unreadable(bytes) => ContentEntry::Unreadable(Raw(bytes)),
         },
     })
 }
@@ -80,7 +81,7 @@ pub fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
             time_ms: entry.time_ms,
             content: match entry.content {
                 ContentEntry::Message(message) => DeadContent::Message(Box::new(message.envelope(frame)?)),
-                ContentEntry::Unreadable(bytes) => DeadContent::Unreadable(frame.slice_ref(bytes)),
+                ContentEntry::Unreadable(bytes) => DeadContent::Unreadable(frame.slice_ref(bytes.0)),
             },
         })
     })?;

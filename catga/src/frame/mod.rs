@@ -9,7 +9,7 @@ pub(crate) mod dead;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     envelope::{Envelope, Headers, Reply, RequestPart, RetryPart},
@@ -29,6 +29,15 @@ const MESSAGES: u8 = 1;
 /// The type of a frame of replies.
 pub(crate) const REPLIES: u8 = 2;
 
+/// Bytes that are written in one piece: serde takes those of a slice one by one.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Raw<'a>(#[serde(serialize_with = "in_one_piece")] &'a [u8]);
+
+fn in_one_piece<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
 /// An envelope as it stands in a frame; borrowed, so that a payload is not copied on the way in.
 #[derive(Serialize, Deserialize)]
 struct MessageEntry<'a> {
@@ -45,7 +54,8 @@ struct MessageEntry<'a> {
     incarnation: u64,
     request: Option<RequestPart>,
     retry: Option<RetryPart>,
-    payload: &'a [u8],
+    #[serde(borrow)]
+    payload: Raw<'a>,
 }
 
 impl<'a> MessageEntry<'a> {
@@ -64,7 +74,7 @@ impl<'a> MessageEntry<'a> {
             incarnation: envelope.incarnation,
             request: envelope.request.clone(),
             retry: envelope.retry.clone(),
-            payload: &envelope.payload,
+            payload: Raw(&envelope.payload),
         }
     }
 
@@ -80,7 +90,7 @@ impl<'a> MessageEntry<'a> {
             causation: self.causation.map(MessageId::from_u128),
             time_ms: self.time_ms,
             headers: self.headers,
-            payload: frame.slice_ref(self.payload),
+            payload: frame.slice_ref(self.payload.0),
             repeat: self.repeat,
             sequence: self.sequence,
             incarnation: self.incarnation,
@@ -94,7 +104,7 @@ impl<'a> MessageEntry<'a> {
 struct ReplyEntry<'a> {
     token: u64,
     #[serde(borrow)]
-    result: Result<&'a [u8], RemoteError>,
+    result: Result<Raw<'a>, RemoteError>,
 }
 
 /// The most bytes of messages that travel together; a larger message travels alone.
@@ -151,7 +161,7 @@ pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
 pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
     encode(REPLIES, replies, |reply| ReplyEntry {
         token: reply.token,
-        result: reply.result.as_ref().map(|payload| &payload[..]).map_err(Error::to_remote),
+        result: reply.result.as_ref().map(|payload| Raw(payload)).map_err(Error::to_remote),
     })
 }
 
@@ -164,7 +174,7 @@ pub fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
     decode(REPLIES, frame, |entry: ReplyEntry<'_>| {
         Ok(Reply {
             token: entry.token,
-            result: entry.result.map(|payload| frame.slice_ref(payload)).map_err(Error::from),
+            result: entry.result.map(|payload| frame.slice_ref(payload.0)).map_err(Error::from),
         })
     })
 }
