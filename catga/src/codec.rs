@@ -1,12 +1,30 @@
 //! How payloads become bytes: JSON, so that any language reads what catga sends.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, ErrorKind};
 
+/// The largest text that is written where the one before it was; a larger one keeps its memory.
+const REUSED: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 pub(crate) fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Error> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Error::encode(name, error))
+    // A type whose own code encodes something finds no buffer and makes one.
+    let mut buffer = BUFFER.take();
+    serde_json::to_writer(&mut buffer, value).map_err(|error| Error::encode(name, error))?;
+    if buffer.len() > REUSED {
+        return Ok(buffer.into());
+    }
+    let payload = Bytes::copy_from_slice(&buffer);
+    buffer.clear();
+    BUFFER.set(buffer);
+    Ok(payload)
 }
 
 /// [`decode`] of what came from elsewhere: a panic in the type's own code is an error of this message alone.

@@ -179,7 +179,8 @@ pub struct RetryPart {
 impl Envelope {
     /// A message as its sender makes it: its own conversation, no headers.
     pub fn new(name: Arc<str>, kind: Kind, source: &Arc<str>, payload: Bytes) -> Self {
-        let id = MessageId::new();
+        let time_ms = now_millis();
+        let id = MessageId::minted(time_ms);
         Self {
             id,
             name,
@@ -187,7 +188,7 @@ impl Envelope {
             source: source.clone(),
             correlation: id,
             causation: None,
-            time_ms: now_millis(),
+            time_ms,
             headers: Headers::new(),
             payload,
             repeat: false,

@@ -34,15 +34,19 @@ impl MessageId {
     /// Mints a new id.
     #[expect(clippy::new_without_default, reason = "a default value would look like a constant")]
     pub fn new() -> Self {
+        Self::minted(now_millis())
+    }
+
+    /// A new id of this time, for those who have looked at the clock.
+    pub(crate) fn minted(millis: u64) -> Self {
         let count = COUNTER.with(|counter| {
             let next = counter.get().wrapping_add(1);
             counter.set(next);
             next
         });
-        let millis = u128::from(now_millis());
         // The counter's low 62 bits and the next 12 fill the free bits in place.
         let free = (count & ((1 << 62) - 1)) | (((count >> 62) & 0xfff) << 64);
-        Self(Uuid::from_u128((millis << 80) | VERSION_7 | VARIANT | free))
+        Self(Uuid::from_u128((u128::from(millis) << 80) | VERSION_7 | VARIANT | free))
     }
 
     /// The id that the same parts always give.

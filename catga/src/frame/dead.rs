@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{MessageEntry, Raw, decode, encode, malformed};
+use super::{MessageEntry, Names, Raw, decode, encode, malformed};
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     error::{Error, Failure},
@@ -47,7 +47,7 @@ enum ContentEntry<'a> {
 ///
 /// `Codec` if it cannot be written.
 pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
-    encode(DEAD, std::slice::from_ref(letter), |letter| DeadEntry {
+    encode(DEAD, std::slice::from_ref(letter), 0, |letter| DeadEntry {
         id: letter.id.as_u128(),
         durable: &letter.durable,
         handler: letter.handler.as_deref(),
@@ -80,7 +80,9 @@ pub fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
             node: Arc::from(entry.node),
             time_ms: entry.time_ms,
             content: match entry.content {
-                ContentEntry::Message(message) => DeadContent::Message(Box::new(message.envelope(frame)?)),
+                ContentEntry::Message(message) => {
+                    DeadContent::Message(Box::new(message.envelope(frame, &mut Names::default())?))
+                }
                 ContentEntry::Unreadable(bytes) => DeadContent::Unreadable(frame.slice_ref(bytes.0)),
             },
         })

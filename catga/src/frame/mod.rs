@@ -9,6 +9,7 @@ pub(crate) mod dead;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
@@ -79,13 +80,13 @@ impl<'a> MessageEntry<'a> {
     }
 
     /// The envelope; its payload shares the memory of the frame that the entry was read from.
-    fn envelope(self, frame: &Bytes) -> Result<Envelope, Error> {
+    fn envelope(self, frame: &Bytes, names: &mut Names) -> Result<Envelope, Error> {
         self.headers.check()?;
         Ok(Envelope {
             id: MessageId::from_u128(self.id),
-            name: Arc::from(self.name),
+            name: share(&mut names.name, self.name),
             kind: self.kind,
-            source: Arc::from(self.source),
+            source: share(&mut names.source, self.source),
             correlation: MessageId::from_u128(self.correlation),
             causation: self.causation.map(MessageId::from_u128),
             time_ms: self.time_ms,
@@ -97,6 +98,20 @@ impl<'a> MessageEntry<'a> {
             request: self.request,
             retry: self.retry,
         })
+    }
+}
+
+/// The names in the entry before: nearly all entries of a frame share them.
+#[derive(Default)]
+struct Names {
+    name: Option<Arc<str>>,
+    source: Option<Arc<str>>,
+}
+
+fn share(before: &mut Option<Arc<str>>, text: &str) -> Arc<str> {
+    match before {
+        Some(same) if **same == *text => same.clone(),
+        _ => before.insert(text.into()).clone(),
     }
 }
 
@@ -136,7 +151,9 @@ pub(crate) fn take<T>(
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
 pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
-    encode(MESSAGES, envelopes, MessageEntry::of)
+    // Few have more beside their payload.
+    let size = |envelope: &Envelope| envelope.payload.len() + envelope.name.len() + envelope.source.len() + 80;
+    encode(MESSAGES, envelopes, envelopes.iter().map(size).sum(), MessageEntry::of)
 }
 
 /// How many messages a frame says that it holds.
@@ -150,7 +167,8 @@ pub(crate) fn count(frame: &Bytes) -> u64 {
 ///
 /// `Codec` for anything that is not a whole frame of messages in this version.
 pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
-    decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame))
+    let mut names = Names::default();
+    decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame, &mut names))
 }
 
 /// Writes replies as one frame.
@@ -159,7 +177,8 @@ pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
 ///
 /// `TooLarge` for more than [`MAX_MESSAGES`].
 pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
-    encode(REPLIES, replies, |reply| ReplyEntry {
+    let size = |reply: &Reply| reply.result.as_ref().map_or(80, Bytes::len) + 16;
+    encode(REPLIES, replies, replies.iter().map(size).sum(), |reply| ReplyEntry {
         token: reply.token,
         result: reply.result.as_ref().map(|payload| Raw(payload)).map_err(Error::to_remote),
     })
@@ -183,16 +202,44 @@ fn malformed(what: &str) -> Error {
     Error::not_started(ErrorKind::Codec, format!("not a frame of this version: {what}"))
 }
 
-fn encode<'a, T, E: Serialize>(frame_type: u8, items: &'a [T], entry: impl Fn(&'a T) -> E) -> Result<Bytes, Error> {
+/// Writes at the end of a buffer.
+struct End(Vec<u8>);
+
+impl Flavor for End {
+    type Output = Vec<u8>;
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
+/// Writes a frame; `size` is about how many bytes its entries take.
+fn encode<'a, T, E: Serialize>(
+    frame_type: u8,
+    items: &'a [T],
+    size: usize,
+    entry: impl Fn(&'a T) -> E,
+) -> Result<Bytes, Error> {
     if items.len() > MAX_MESSAGES {
         return Err(Error::not_started(
             ErrorKind::TooLarge,
             format!("a frame holds at most {MAX_MESSAGES} messages, not {}", items.len()),
         ));
     }
-    let mut buffer = vec![MAGIC, VERSION, frame_type, items.len() as u8];
+    let mut buffer = Vec::with_capacity(4 + size);
+    buffer.extend([MAGIC, VERSION, frame_type, items.len() as u8]);
     for item in items {
-        buffer = postcard::to_extend(&entry(item), buffer).map_err(|error| {
+        buffer = postcard::serialize_with_flavor(&entry(item), End(buffer)).map_err(|error| {
             Error::not_started(ErrorKind::Codec, format!("a frame cannot be written: {error}")).with_source(error)
         })?;
     }
@@ -202,7 +249,7 @@ fn encode<'a, T, E: Serialize>(frame_type: u8, items: &'a [T], entry: impl Fn(&'
 fn decode<'a, E: Deserialize<'a>, T>(
     frame_type: u8,
     frame: &'a Bytes,
-    item: impl Fn(E) -> Result<T, Error>,
+    mut item: impl FnMut(E) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
     let [MAGIC, VERSION, found, count, rest @ ..] = &frame[..] else {
         return Err(malformed("its first bytes are not those of a frame"));
