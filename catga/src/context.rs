@@ -237,6 +237,8 @@ pub(crate) trait Emission: Send + 'static {
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     Known(&'a Metadata),
+    /// Of a message that has arrived, and whether an earlier run may have emitted already; made when the handler asks.
+    Arrived(&'a Envelope, bool),
     /// Minted when the first handler asks, and the same for all handlers of the message.
     Lazy(&'a OnceLock<Metadata>),
 }
@@ -277,6 +279,7 @@ impl<'a> Run<'a> {
         self.context.get_or_insert_with(|| {
             let mut metadata = match self.metadata {
                 Source::Known(metadata) => metadata.clone(),
+                Source::Arrived(envelope, repeat) => Metadata { repeat, ..Metadata::of(envelope, None) },
                 Source::Lazy(cell) => cell.get_or_init(Metadata::fresh).clone(),
             };
             if let (None, Some(patience)) = (metadata.deadline, self.patience) {

@@ -87,6 +87,8 @@ pub(crate) trait ErasedHandler: Send + Sync {
     fn start_any(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<Bytes>;
     /// Runs with a copy of an event that `decode` gave, or that is of the handler's type.
     fn start_event(&self, message: &(dyn Any + Send + Sync), run: &mut Run<'_>) -> Running<()>;
+    /// Reads an event of the handler's type and runs with it; nobody else needs a copy.
+    fn start_encoded(&self, payload: &[u8], run: &mut Run<'_>) -> Result<Running<()>, Error>;
     /// Runs with a message of the handler's type and gives its reply, neither encoded: the form that layers see.
     fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>>;
     /// Puts something around this handler: `start_boxed` of the given handler stands for its own.
@@ -183,6 +185,11 @@ impl<M: Message> ErasedHandler for Typed<M> {
         }
     }
 
+    fn start_encoded(&self, payload: &[u8], run: &mut Run<'_>) -> Result<Running<()>, Error> {
+        let message = codec::decode_isolated::<M>(M::NAME, payload)?;
+        Ok(unanswered(self.0.start(message, run)))
+    }
+
     fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>> {
         match message.downcast::<M>() {
             Ok(message) => boxed(self.0.start(*message, run)),
@@ -215,9 +222,15 @@ fn encoded<R: Serialize + Send + 'static>(name: &'static str, running: Running<R
     })
 }
 
-/// A run whose reply nobody is told.
+/// A run whose reply nobody is told. That of an event has none, and is given back as it is.
 fn unanswered<R: Send + 'static>(running: Running<R>) -> Running<()> {
-    Box::pin(async move { running.await.map(drop) })
+    let mut running = Some(running);
+    let same = (&mut running as &mut dyn Any).downcast_mut::<Option<Running<()>>>();
+    match (same.and_then(Option::take), running) {
+        (Some(event), _) => event,
+        (None, Some(request)) => Box::pin(async move { request.await.map(drop) }),
+        (None, None) => Box::pin(std::future::ready(Ok(()))),
+    }
 }
 
 /// A run with its reply as layers see it.
@@ -235,7 +248,8 @@ fn unboxed<R: Send + 'static>(name: &'static str, running: Running<Box<dyn Any +
     })
 }
 
-fn failed<R: Send + 'static>(failure: Failure) -> Running<R> {
+/// A run that has failed before it began.
+pub(crate) fn failed<R: Send + 'static>(failure: Failure) -> Running<R> {
     Box::pin(std::future::ready(Err(failure)))
 }
 

@@ -45,17 +45,15 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct DurableTask {
     pub(super) node: Arc<Node>,
     pub(super) spec: Durable,
-    /// The handlers that it serves, by the name of the event.
-    handlers: FxHashMap<Arc<str>, Vec<Arc<HandlerEntry>>>,
-    /// A number for each handler name, to remember it by.
-    numbers: FxHashMap<Arc<str>, u16>,
+    /// The handlers that it serves, by the name of the event, each with a number to remember it by.
+    handlers: FxHashMap<Arc<str>, Vec<(u16, Arc<HandlerEntry>)>>,
     consumer: Box<dyn Consumer>,
     pub(super) open: FxHashMap<u64, Open>,
     /// The largest number of a delivery so far.
     highest: u64,
     /// Runs of open deliveries.
     pub(super) in_flight: usize,
-    /// What is being handled now, or held.
+    /// What is being handled in tasks now, or held.
     pub(super) running: FxHashSet<(MessageId, u16)>,
     /// What waits here for room in the queue of its handler.
     pub(super) held: Held,
@@ -96,17 +94,14 @@ impl DurableTask {
     ) -> Self {
         let (report, done) = mpsc::channel(node.limits.queue.max(1));
         let mut by_event: FxHashMap<Arc<str>, Vec<_>> = FxHashMap::default();
-        let mut numbers = FxHashMap::default();
-        for handler in handlers {
-            let number = u16::try_from(numbers.len()).unwrap_or(u16::MAX);
-            numbers.insert(handler.name.clone(), number);
-            by_event.entry(handler.message.name.into()).or_default().push(handler);
+        for (number, handler) in handlers.into_iter().enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            by_event.entry(handler.message.name.into()).or_default().push((number, handler));
         }
         Self {
             node,
             spec,
             handlers: by_event,
-            numbers,
             consumer,
             open: FxHashMap::default(),
             highest: 0,
@@ -203,6 +198,8 @@ impl DurableTask {
 
     async fn take(&mut self, delivery: Delivery) {
         self.round = Round::start();
+        self.recent.age();
+        self.settled.age();
         let Delivery { sequence, deliveries, messages, settle } = delivery;
         let first = first_of(&messages);
         match self.open.get_mut(&sequence) {
@@ -222,7 +219,7 @@ impl DurableTask {
         if deliveries > 1 && self.settled.contains(&(sequence, first)) {
             // Its acknowledgement was lost.
             for envelope in &messages {
-                for handler in self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice) {
+                for (_, handler) in self.handlers_of(&envelope.name) {
                     self.note_repeat(envelope, handler);
                 }
             }
@@ -236,9 +233,10 @@ impl DurableTask {
         self.highest = self.highest.max(sequence);
         // One more is counted until all of the delivery is under way.
         self.open.insert(sequence, Open { first, settle, work: 0, left: 1, give_back: None });
+        let mut works = Vec::new();
         for envelope in messages {
-            let envelope = Arc::new(envelope);
-            for work in self.work_on(sequence, &envelope, again) {
+            self.work_on(sequence, &Arc::new(envelope), again, &mut works);
+            for work in works.drain(..) {
                 if let Some(open) = self.open.get_mut(&sequence) {
                     (open.work, open.left, self.in_flight) = (open.work + 1, open.left + 1, self.in_flight + 1);
                 }
@@ -272,17 +270,14 @@ impl DurableTask {
     }
 
     /// What is left to be done with a message here.
-    fn work_on(&mut self, sequence: u64, envelope: &Arc<Envelope>, again: bool) -> Vec<Work> {
+    fn work_on(&mut self, sequence: u64, envelope: &Arc<Envelope>, again: bool, works: &mut Vec<Work>) {
         if let Some(retry) = &envelope.retry
             && !self.has_handler(&envelope.name, &retry.handler)
         {
-            self.bury_for_the_missing(sequence, envelope, retry);
-            return Vec::new();
+            return self.bury_for_the_missing(sequence, envelope, retry);
         }
         let repeat = again || envelope.repeat;
-        let handlers = self.handlers.get(&envelope.name).map_or(&[][..], Vec::as_slice);
-        let mut work = Vec::new();
-        for handler in handlers {
+        for (number, handler) in self.handlers_of(&envelope.name) {
             let (attempt, crashes, declared) = match &envelope.retry {
                 None => (1, 0, false),
                 Some(retry) if *retry.handler == *handler.name => (retry.attempt, retry.crashes, retry.declared),
@@ -291,12 +286,13 @@ impl DurableTask {
             // What a handler emitted is looked up in any case, and so is what another run failed: a member of a group that was
             // cut off emits or fails late, and without the mark of a repeat, what another one has done in its place.
             let late = envelope.id.is_derived() || envelope.retry.is_some();
-            if (repeat || late) && self.recent.contains(&(envelope.id, self.number(handler))) {
+            if (repeat || late) && self.recent.contains(&(envelope.id, *number)) {
                 self.note_repeat(envelope, handler);
                 continue;
             }
-            work.push(Work {
+            works.push(Work {
                 handler: handler.clone(),
+                number: *number,
                 envelope: envelope.clone(),
                 attempt,
                 repeat,
@@ -304,7 +300,6 @@ impl DurableTask {
                 declared,
             });
         }
-        work
     }
 
     fn note_repeat(&self, envelope: &Envelope, handler: &HandlerEntry) {
@@ -314,11 +309,11 @@ impl DurableTask {
     }
 
     pub(super) fn has_handler(&self, event: &str, name: &str) -> bool {
-        self.handlers.get(event).is_some_and(|handlers| handlers.iter().any(|handler| *handler.name == *name))
+        self.handlers_of(event).iter().any(|(_, handler)| *handler.name == *name)
     }
 
-    pub(super) fn number(&self, handler: &HandlerEntry) -> u16 {
-        self.numbers.get(&handler.name).copied().unwrap_or(u16::MAX)
+    fn handlers_of(&self, event: &str) -> &[(u16, Arc<HandlerEntry>)] {
+        self.handlers.get(event).map_or(&[], Vec::as_slice)
     }
 
     /// One run or store of a delivery has ended; the last one settles it.

@@ -6,6 +6,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
+use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
@@ -18,6 +19,8 @@ use super::{
 use crate::{
     context::{Metadata, Run, Source},
     envelope::Envelope,
+    error::Failure,
+    handler::failed,
     message::Event,
     middleware::{
         gate::{Entry, Permit},
@@ -77,11 +80,33 @@ fn handled(node: &Node, handler: &HandlerEntry, metadata: &OnceLock<Metadata>, a
     }
 }
 
+/// An event as its handlers get it.
+#[derive(Clone)]
+enum Content {
+    /// For several handlers, or of this node: each run has a copy.
+    Decoded(Decoded),
+    /// For the only handler: each run reads it, and nothing is copied.
+    Encoded(Bytes),
+}
+
+impl Content {
+    fn start(&self, handler: &HandlerEntry, mut run: Run<'_>) -> Started<()> {
+        run.everywhere = handler.group.is_none();
+        start(run, &handler.meter, |run| match self {
+            Self::Decoded(message) => handler.erased().start_event(&**message, run),
+            Self::Encoded(payload) => handler.erased().start_encoded(payload, run).unwrap_or_else(|error| {
+                // It will not be read the next time, either.
+                failed(Failure::new("codec", error.to_string()).permanent())
+            }),
+        })
+    }
+}
+
 /// The work of one handler on one event of QoS 0 that was not done in place.
 struct EventRun {
     node: Arc<Node>,
     handler: Arc<HandlerEntry>,
-    message: Decoded,
+    content: Content,
     metadata: Metadata,
 }
 
@@ -90,7 +115,7 @@ impl EventRun {
         Self {
             node: node.clone(),
             handler: handler.clone(),
-            message: Arc::new(event.clone()),
+            content: Content::Decoded(Arc::new(event.clone())),
             metadata: metadata.get_or_init(Metadata::fresh).clone(),
         }
     }
@@ -124,8 +149,8 @@ impl EventRun {
 
     fn start(&self, attempt: u32) -> Started<()> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
-        (run.attempt, run.everywhere) = (attempt, self.handler.group.is_none());
-        start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*self.message, run))
+        run.attempt = attempt;
+        self.content.start(&self.handler, run)
     }
 
     fn spawn(self, first: Result<Started<()>, RunError>, permit: Permit) {
@@ -165,6 +190,9 @@ impl EventRun {
 /// The most senders whose sequences are watched; beyond, the table starts again.
 const MAX_SEQUENCES: usize = 100_000;
 
+/// Whose numbers are counted: a node and one of its event types.
+type Sender = (Arc<str>, Arc<str>);
+
 /// The task that takes events of QoS 0 from other nodes.
 pub(crate) struct EventIntake {
     node: Arc<Node>,
@@ -172,7 +200,9 @@ pub(crate) struct EventIntake {
     /// How many events the transport dropped because their queue was full.
     overflow: Arc<Overflow>,
     /// The last incarnation and number seen of each sender and event type.
-    sequences: FxHashMap<(Arc<str>, Arc<str>), (u64, u64)>,
+    sequences: FxHashMap<Sender, (u64, u64)>,
+    /// The entry of the latest event, which is put back when another sender or type comes.
+    latest: Option<(Sender, (u64, u64))>,
 }
 
 /// How many events are taken at a time.
@@ -180,7 +210,7 @@ const ROUND: usize = 64;
 
 impl EventIntake {
     pub(crate) fn new(node: Arc<Node>, events: mpsc::Receiver<Envelope>, overflow: Arc<Overflow>) -> Self {
-        Self { node, events, overflow, sequences: FxHashMap::default() }
+        Self { node, events, overflow, sequences: FxHashMap::default(), latest: None }
     }
 
     /// Takes events until the node stops; what waits then is dropped.
@@ -224,35 +254,39 @@ impl EventIntake {
     async fn take(&mut self, envelope: &Envelope, round: Round) {
         self.watch_sequence(envelope);
         let Some(route) = self.node.handlers.by_name(&envelope.name) else { return };
-        let Some(first) = route.events.first() else { return };
-        let message = match first.erased().decode(&envelope.payload) {
-            Ok(message) => Decoded::from(message),
-            Err(error) => {
-                self.node.counters.failed(1);
-                tracing::warn!(target: "catga::delivery", %error, source = %envelope.source, "an event could not be read");
-                return;
-            }
+        let content = match &route.events[..] {
+            [] => return,
+            [_] => Content::Encoded(envelope.payload.clone()),
+            [first, ..] => match first.erased().decode(&envelope.payload) {
+                Ok(message) => Content::Decoded(message.into()),
+                Err(error) => {
+                    self.node.counters.failed(1);
+                    tracing::warn!(target: "catga::delivery", %error, source = %envelope.source, "an event could not be read");
+                    return;
+                }
+            },
         };
         for handler in &route.events {
-            let run = EventRun {
+            let run = || EventRun {
                 node: self.node.clone(),
                 handler: handler.clone(),
-                message: message.clone(),
+                content: content.clone(),
                 metadata: Metadata::of(envelope, None),
             };
             match handler.enter() {
                 Entry::Now(permit) if round.is_quick() => {
-                    let mut started = run.start(1);
+                    let source = Source::Arrived(envelope, envelope.repeat);
+                    let mut started = content.start(handler, Run::new(&*self.node, &handler.name, source));
                     match started.first().await {
                         Poll::Ready(Ok(())) => {
                             let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt: 1 };
                             self.node.observe(&envelope.name, envelope.id, handled);
                         }
-                        Poll::Ready(Err(error)) => run.spawn(Err(error), permit),
-                        Poll::Pending => run.spawn(Ok(started), permit),
+                        Poll::Ready(Err(error)) => run().spawn(Err(error), permit),
+                        Poll::Pending => run().spawn(Ok(started), permit),
                     }
                 }
-                entry => run.enter(entry),
+                entry => run().enter(entry),
             }
         }
     }
@@ -262,11 +296,18 @@ impl EventIntake {
         if envelope.sequence == 0 {
             return;
         }
-        if self.sequences.len() >= MAX_SEQUENCES {
-            self.sequences.clear();
+        let now = (envelope.incarnation, envelope.sequence);
+        // Most come from the same sender as the one before: nothing is looked up for them.
+        let same = |(source, name): &Sender| **source == *envelope.source && **name == *envelope.name;
+        if !self.latest.as_ref().is_some_and(|(key, _)| same(key)) {
+            if self.sequences.len() >= MAX_SEQUENCES {
+                self.sequences.clear();
+            }
+            let key = (envelope.source.clone(), envelope.name.clone());
+            let last = self.sequences.get(&key).copied().unwrap_or(now);
+            self.sequences.extend(self.latest.replace((key, last)));
         }
-        let (key, now) = ((envelope.source.clone(), envelope.name.clone()), (envelope.incarnation, envelope.sequence));
-        let missed = missed(self.sequences.entry(key).or_insert(now), now);
+        let missed = self.latest.as_mut().map_or(0, |(_, last)| missed(last, now));
         if missed > 0 {
             self.node.counters.gaps(missed);
         }

@@ -25,13 +25,26 @@ impl<T: Eq + Hash> Recent<T> {
         Self { younger: FxHashSet::default(), elder: FxHashSet::default(), since: Instant::now() }
     }
 
+    /// Looks at the clock, once for all that a delivery brings: the sets take turns when a span is over.
+    pub(crate) fn age(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.since) >= SPAN {
+            self.turn();
+            self.since = now;
+        }
+    }
+
     pub(crate) fn insert(&mut self, entry: T) {
-        if self.younger.len() >= MAX_ENTRIES || self.since.elapsed() >= SPAN {
-            std::mem::swap(&mut self.younger, &mut self.elder);
-            self.younger.clear();
+        if self.younger.len() >= MAX_ENTRIES {
+            self.turn();
             self.since = Instant::now();
         }
         self.younger.insert(entry);
+    }
+
+    fn turn(&mut self) {
+        std::mem::swap(&mut self.younger, &mut self.elder);
+        self.younger.clear();
     }
 
     pub(crate) fn contains(&self, entry: &T) -> bool {
@@ -50,9 +63,11 @@ mod tests {
         assert!(recent.contains(&"a"));
         assert!(!recent.contains(&"b"));
         tokio::time::advance(SPAN).await;
+        recent.age();
         recent.insert("b");
         assert!(recent.contains(&"a"));
         tokio::time::advance(SPAN).await;
+        recent.age();
         recent.insert("c");
         assert!(!recent.contains(&"a"));
     }

@@ -20,7 +20,6 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A run that has ended.
 pub(super) struct Done {
     sequence: u64,
-    handler: u16,
     work: Work,
     result: RunResult,
 }
@@ -34,19 +33,19 @@ pub(super) struct Held(BTreeMap<u16, VecDeque<(u64, Work)>>);
 impl DurableTask {
     /// Starts a run: in place if it is its turn and it is quick, else in a task.
     pub(super) async fn begin(&mut self, sequence: u64, work: Work) {
-        let number = self.number(&work.handler);
-        if !self.running.insert((work.envelope.id, number)) {
+        let running = (work.envelope.id, work.number);
+        if self.running.contains(&running) {
             // The same message is being handled now, from another delivery: look again when that has ended.
             self.store_again(sequence, work, LOOK_AGAIN);
             return self.one_less(sequence).await;
         }
-        match self.held.0.get_mut(&number) {
-            Some(queue) => queue.push_back((sequence, work)),
-            None => {
-                if let Some(work) = self.enter(sequence, number, work).await {
-                    self.held.0.insert(number, VecDeque::from([(sequence, work)]));
-                }
-            }
+        let work = match self.held.0.contains_key(&work.number) {
+            true => Some(work),
+            false => self.enter(sequence, work).await,
+        };
+        if let Some(work) = work {
+            self.running.insert(running);
+            self.held.0.entry(work.number).or_default().push_back((sequence, work));
         }
     }
 
@@ -58,7 +57,7 @@ impl DurableTask {
         }
         for (number, mut queue) in std::mem::take(&mut self.held.0) {
             while let Some((sequence, work)) = queue.pop_front() {
-                if let Some(work) = self.enter(sequence, number, work).await {
+                if let Some(work) = self.enter(sequence, work).await {
                     queue.push_front((sequence, work));
                     break;
                 }
@@ -97,49 +96,46 @@ impl DurableTask {
     }
 
     /// Enters the gate of the handler; gives the work back if as many run as may.
-    async fn enter(&mut self, sequence: u64, handler: u16, work: Work) -> Option<Work> {
+    async fn enter(&mut self, sequence: u64, work: Work) -> Option<Work> {
         let Some(permit) = work.handler.try_enter() else { return Some(work) };
         if !self.round.is_quick() {
-            self.spawn(sequence, handler, work, Begun::Admitted(permit));
+            self.spawn(sequence, work, Begun::Admitted(permit));
             return None;
         }
-        let result = match work.start(&self.node) {
-            Ok(mut started) => match started.first().await {
-                Poll::Ready(result) => result,
-                Poll::Pending => {
-                    self.spawn(sequence, handler, work, Begun::Started(started, permit));
-                    return None;
-                }
-            },
-            Err(error) => Err(error),
-        };
-        drop(permit);
-        self.end(Done { sequence, handler, work, result: RunResult::Ended(result) }).await;
+        let mut started = work.start(&self.node);
+        match started.first().await {
+            Poll::Ready(result) => {
+                drop(permit);
+                self.end(Done { sequence, work, result: RunResult::Ended(result) }).await;
+            }
+            Poll::Pending => self.spawn(sequence, work, Begun::Started(started, permit)),
+        }
         None
     }
 
     /// Goes on with a run in a task of its own.
-    fn spawn(&self, sequence: u64, handler: u16, work: Work, begun: Begun) {
+    fn spawn(&mut self, sequence: u64, work: Work, begun: Begun) {
+        self.running.insert((work.envelope.id, work.number));
         let (node, report) = (self.node.clone(), self.report.clone());
         self.node.tasks.spawn(async move {
             let result = work.run(begun, &node).await;
-            drop(report.send(Done { sequence, handler, work, result }).await);
+            drop(report.send(Done { sequence, work, result }).await);
         });
     }
 
     /// Takes note of a run that has ended.
     pub(super) async fn end(&mut self, done: Done) {
-        let Done { sequence, handler, work, result } = done;
-        self.running.remove(&(work.envelope.id, handler));
-        let (name, id) = (work.envelope.name.clone(), work.envelope.id);
+        let Done { sequence, work, result } = done;
+        let (name, id) = (&work.envelope.name, work.envelope.id);
+        self.running.remove(&(id, work.number));
         match result {
             RunResult::Ended(Ok(())) => {
-                self.recent.insert((id, handler));
+                self.recent.insert((id, work.number));
                 let handled = || Occurrence::Handled { handler: work.handler.name.clone(), attempt: work.attempt };
-                self.node.observe(&name, id, handled);
+                self.node.observe(name, id, handled);
             }
             RunResult::Ended(Err(error)) => {
-                self.node.observe(&name, id, || Occurrence::Failed {
+                self.node.observe(name, id, || Occurrence::Failed {
                     handler: work.handler.name.clone(),
                     attempt: work.attempt,
                     failure: error.failure.clone(),

@@ -4,14 +4,12 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 
-use super::{
-    node::Node,
-    table::{Decoded, HandlerEntry},
-};
+use super::{node::Node, table::HandlerEntry};
 use crate::{
-    context::{Metadata, Run, Source},
+    context::{Run, Source},
     envelope::Envelope,
     error::Failure,
+    handler::failed,
     middleware::{
         gate::Permit,
         run::{RunError, Started, start},
@@ -22,6 +20,8 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) handler: Arc<HandlerEntry>,
+    /// The number of the handler in its durable.
+    pub(super) number: u16,
     pub(super) envelope: Arc<Envelope>,
     pub(super) attempt: u32,
     /// An earlier run may have ended without this task knowing.
@@ -52,10 +52,7 @@ impl Work {
         let running = async {
             match begun {
                 Begun::Started(started, permit) => self.finish(started, permit, node).await,
-                Begun::Admitted(permit) => match self.start(node) {
-                    Ok(started) => self.finish(started, permit, node).await,
-                    Err(error) => RunResult::Ended(Err(error)),
-                },
+                Begun::Admitted(permit) => self.finish(self.start(node), permit, node).await,
             }
         };
         AssertUnwindSafe(running)
@@ -64,16 +61,14 @@ impl Work {
             .unwrap_or_else(|payload| RunResult::Ended(Err(RunError::answered(Failure::panicked(&*payload)))))
     }
 
-    pub(super) fn start(&self, node: &Arc<Node>) -> Result<Started<()>, RunError> {
-        let message: Decoded = match self.handler.erased().decode(&self.envelope.payload) {
-            Ok(message) => message.into(),
-            // Retried like a failure: another member may be newer.
-            Err(error) => return Err(RunError::answered(Failure::new("codec", error.to_string()))),
-        };
-        let metadata = Metadata { repeat: self.repeat, ..Metadata::of(&self.envelope, None) };
-        let mut run = Run::new(&**node, &self.handler.name, Source::Known(&metadata));
+    pub(super) fn start(&self, node: &Arc<Node>) -> Started<()> {
+        let mut run = Run::new(&**node, &self.handler.name, Source::Arrived(&self.envelope, self.repeat));
         (run.attempt, run.everywhere) = (self.attempt, self.handler.group.is_none());
-        Ok(start(run, &self.handler.meter, |run| self.handler.erased().start_event(&*message, run)))
+        start(run, &self.handler.meter, |run| {
+            let running = self.handler.erased().start_encoded(&self.envelope.payload, run);
+            // Retried like a failure: another member may be newer.
+            running.unwrap_or_else(|error| failed(Failure::new("codec", error.to_string())))
+        })
     }
 
     async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {
