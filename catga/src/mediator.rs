@@ -31,9 +31,6 @@ pub struct Mediator {
     within: bool,
 }
 
-/// How many events `publish_all` hands over before it waits for the store.
-const PUBLISH_WINDOW: usize = 256;
-
 impl Mediator {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node, within: false }
@@ -144,23 +141,8 @@ impl Mediator {
         &self,
         events: impl IntoIterator<Item = E, IntoIter: Send + 'a>,
     ) -> BoxFuture<'a, Result<usize, Error>> {
-        let (mediator, mut events) = (self.clone(), events.into_iter());
         // Boxed: a future that shows the iterator's type cannot be spawned where that type borrows.
-        Box::pin(async move {
-            let mut stored = 0;
-            loop {
-                let window: Vec<_> =
-                    events.by_ref().take(PUBLISH_WINDOW).map(|event| mediator.publish(event)).collect();
-                if window.is_empty() {
-                    return Ok(stored);
-                }
-                // Cooperative scheduling would stop some in between, and those behind them would overtake.
-                for result in tokio::task::unconstrained(futures_util::future::join_all(window)).await {
-                    result.map_err(|error| error.with_stored(stored))?;
-                    stored += 1;
-                }
-            }
-        })
+        Box::pin(self.clone().publish_in_order(events.into_iter()))
     }
 
     /// The id of this node.

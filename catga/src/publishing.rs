@@ -1,11 +1,12 @@
 //! An event on its way: to the handlers of this node in place, to other nodes, or into the store.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     pin::Pin,
-    sync::OnceLock,
-    task::{Context as TaskContext, Poll},
+    sync::{Arc, OnceLock},
+    task::{Context as TaskContext, Poll, ready},
     time::Duration,
 };
 
@@ -15,13 +16,16 @@ use futures_util::{FutureExt, future::BoxFuture};
 use crate::{
     codec,
     context::{Context, Emission, Metadata},
-    delivery::{events, limits::LONGEST, observe::Occurrence, table::Route},
+    delivery::{events, limits::LONGEST, node::Node, observe::Occurrence, table::Route},
     envelope::{Envelope, Headers},
     error::Error,
     id::MessageId,
     mediator::{Mediator, killed, recode, unregistered},
     message::{Event, Qos},
 };
+
+/// How many events `publish_all` hands over before it waits for the store.
+const PUBLISH_WINDOW: usize = 256;
 
 /// What a publisher says beside its event.
 #[derive(Clone, Debug, Default)]
@@ -47,11 +51,16 @@ pub struct Publishing<E> {
 enum State<E> {
     /// With the context of the handler that publishes it, if one does.
     New(E, PublishOptions, Option<Context>),
-    /// Waits for room on the way to other nodes, if there is none; then it is the turn of this one's handlers.
-    Leaving(Option<BoxFuture<'static, ()>>, E, OnceLock<Metadata>),
-    Storing(BoxFuture<'static, Result<(), Error>>),
+    /// Waits for room on the way to other nodes; then it is the turn of this one's handlers.
+    Leaving(BoxFuture<'static, ()>, E, OnceLock<Metadata>),
+    /// Waits for room on the way to the store.
+    Entering(BoxFuture<'static, Result<Stored, Error>>),
+    Storing(Stored),
     Done,
 }
+
+/// Waits until the store has confirmed.
+type Stored = BoxFuture<'static, Result<(), Error>>;
 
 /// Nothing in it is pinned but what is boxed.
 impl<E> Unpin for Publishing<E> {}
@@ -63,22 +72,23 @@ impl<E: Event> Publishing<E> {
 
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match std::mem::replace(&mut self.state, State::Done) {
-                State::New(event, options, parent) => self.state = self.begin(event, options, parent.as_ref())?,
-                State::Leaving(mut leaving, event, metadata) => {
-                    if leaving.as_mut().is_some_and(|leaving| leaving.poll_unpin(cx).is_pending()) {
-                        self.state = State::Leaving(leaving, event, metadata);
-                        return Poll::Pending;
+            match &mut self.state {
+                State::New(..) => {
+                    if let Some(result) = self.begin(cx) {
+                        return Poll::Ready(result);
                     }
-                    self.mediator.handle_here(&event, &metadata, cx, || Occurrence::Sent);
+                }
+                State::Leaving(leaving, event, metadata) => {
+                    ready!(leaving.poll_unpin(cx));
+                    self.mediator.handle_here(event, metadata, cx, || Occurrence::Sent);
+                    self.state = State::Done;
                     return Poll::Ready(Ok(()));
                 }
-                State::Storing(mut storing) => {
-                    let stored = storing.poll_unpin(cx);
-                    if stored.is_pending() {
-                        self.state = State::Storing(storing);
-                    }
-                    return stored;
+                State::Entering(entering) => self.state = State::Storing(ready!(entering.poll_unpin(cx))?),
+                State::Storing(storing) => {
+                    let stored = ready!(storing.poll_unpin(cx));
+                    self.state = State::Done;
+                    return Poll::Ready(stored);
                 }
                 // Polled again after its end.
                 State::Done => return Poll::Pending,
@@ -86,8 +96,44 @@ impl<E: Event> Publishing<E> {
         }
     }
 
-    /// Starts; an event of QoS 0 that stays in the process goes on at once.
-    fn begin(&self, event: E, options: PublishOptions, parent: Option<&Context>) -> Result<State<E>, Error> {
+    /// Waits until it has been handed over; says whether the store is still to confirm it.
+    fn poll_handed_over(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Error>> {
+        if let State::New(..) = self.state
+            && let Some(result) = self.begin(cx)
+        {
+            return Poll::Ready(result.map(|()| false));
+        }
+        if !matches!(self.state, State::Storing(_))
+            && let Poll::Ready(result) = self.step(cx)
+        {
+            return Poll::Ready(result.map(|()| false));
+        }
+        match self.state {
+            State::Storing(_) => Poll::Ready(Ok(true)),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Starts; nearly always there is room on the way, and an event of QoS 0 is done with at once.
+    fn begin(&mut self, cx: &mut TaskContext<'_>) -> Option<Result<(), Error>> {
+        let State::New(event, options, parent) = std::mem::replace(&mut self.state, State::Done) else { return None };
+        match self.hand_over(event, options, parent.as_ref(), cx) {
+            Ok(Some(state)) => {
+                self.state = state;
+                None
+            }
+            Ok(None) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn hand_over(
+        &self,
+        event: E,
+        options: PublishOptions,
+        parent: Option<&Context>,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<Option<State<E>>, Error> {
         let mediator = &self.mediator;
         mediator.check_open()?;
         let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
@@ -95,21 +141,25 @@ impl<E: Event> Publishing<E> {
         let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline).min(LONGEST);
         if E::QOS == Qos::AtLeastOnce {
             let envelope = self.envelope(route, &event, options, parent)?;
-            let mediator = mediator.clone();
-            return Ok(State::Storing(Box::pin(async move {
-                mediator.store::<E>(envelope, timeout, || Occurrence::Sent).await
-            })));
+            return Ok(Some(match mediator.store(route, envelope, timeout, || Occurrence::Sent) {
+                Ok(storing) => State::Storing(storing),
+                Err(entering) => State::Entering(entering),
+            }));
         }
         let metadata = OnceLock::new();
-        let mut leaving = None;
         let others = !mediator.node.private;
         if others || options.id.is_some() || !options.headers.is_empty() || parent.is_some() {
             let envelope = self.envelope(route, &event, options, parent)?;
-            // The cell is empty: setting it cannot fail.
-            drop(metadata.set(Metadata::of(&envelope, None)));
-            leaving = if others { mediator.hand_over::<E>(envelope) } else { None };
+            if !route.events.is_empty() || mediator.node.observer.is_some() {
+                // The cell is empty: setting it cannot fail.
+                drop(metadata.set(Metadata::of(&envelope, None)));
+            }
+            if others && let Some(leaving) = mediator.hand_over::<E>(route, envelope) {
+                return Ok(Some(State::Leaving(leaving, event, metadata)));
+            }
         }
-        Ok(State::Leaving(leaving, event, metadata))
+        mediator.handle_here(&event, &metadata, cx, || Occurrence::Sent);
+        Ok(None)
     }
 
     fn envelope(
@@ -146,8 +196,7 @@ impl<E> fmt::Debug for Publishing<E> {
 
 impl Mediator {
     /// Hands an event of QoS 0 to the other nodes; gives a future if it has to wait for room. What finds none is counted.
-    fn hand_over<E: Event>(&self, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
-        let route = self.node.handlers.route::<E>()?;
+    fn hand_over<E: Event>(&self, route: &Route, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
         let envelope = self.node.lane(route).try_hand_over(envelope).err()?;
         let node = self.node.clone();
         Some(Box::pin(async move {
@@ -184,24 +233,87 @@ impl Mediator {
         }
     }
 
-    /// Stores a reliable event.
-    async fn store<E: Event>(
+    /// Hands a reliable event to its lane, and gives what waits for the store; or, if there is no room, what waits for that
+    /// before.
+    fn store(
         &self,
+        route: &Route,
         envelope: Envelope,
         timeout: Duration,
         how: impl FnOnce() -> Occurrence,
-    ) -> Result<(), Error> {
-        let Some(route) = self.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
+    ) -> Result<Stored, BoxFuture<'static, Result<Stored, Error>>> {
         if route.events.is_empty() {
             self.node.mention_unhandled(route);
         }
-        self.node.observe(E::NAME, envelope.id, how);
-        tokio::select! {
-            biased;
-            stored = self.node.lane(route).store(envelope, timeout) => stored,
-            () = self.node.tasks.until_killed() => Err(killed()),
+        self.node.observe(route.message.name, envelope.id, how);
+        let lane = self.node.lane(route);
+        match lane.try_store(envelope, timeout) {
+            Ok(confirmation) => Ok(unless_killed(self.node.clone(), confirmation.wait())),
+            Err(envelope) => {
+                let (lane, node) = (lane.clone(), self.node.clone());
+                Err(unless_killed(self.node.clone(), async move {
+                    let confirmation = lane.store(*envelope, timeout).await?;
+                    Ok(unless_killed(node, confirmation.wait()))
+                }))
+            }
         }
     }
+
+    /// Publishes events one after the other, and waits for the store while further ones are handed over.
+    pub(crate) async fn publish_in_order<E: Event>(
+        self,
+        mut events: impl Iterator<Item = E> + Send,
+    ) -> Result<usize, Error> {
+        let (mut stored, mut under_way) = (0, VecDeque::new());
+        let mut end = None;
+        loop {
+            // Many at a time, so that they share frames.
+            if under_way.len() <= PUBLISH_WINDOW / 2 {
+                while end.is_none() && under_way.len() < PUBLISH_WINDOW {
+                    let Some(event) = events.next() else {
+                        end = Some(Ok(()));
+                        break;
+                    };
+                    let mut publishing = self.publish(event);
+                    match std::future::poll_fn(|cx| publishing.poll_handed_over(cx)).await {
+                        Ok(true) => under_way.push_back(publishing),
+                        Ok(false) => stored += 1,
+                        Err(error) => end = Some(Err(error)),
+                    }
+                }
+            }
+            let result = match under_way.pop_front() {
+                Some(publishing) => publishing.await,
+                None => break,
+            };
+            if let Err(error) = result {
+                // Nothing is under way any more when this returns.
+                for publishing in under_way {
+                    drop(publishing.await);
+                }
+                return Err(error.with_stored(stored));
+            }
+            stored += 1;
+        }
+        match end {
+            Some(Err(error)) => Err(error.with_stored(stored)),
+            _ => Ok(stored),
+        }
+    }
+}
+
+/// A future that ends with its node, if tests can kill that.
+fn unless_killed<R: Send + 'static>(
+    node: Arc<Node>,
+    work: impl Future<Output = Result<R, Error>> + Send + 'static,
+) -> BoxFuture<'static, Result<R, Error>> {
+    Box::pin(async move {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = node.tasks.until_killed() => Err(killed()),
+        }
+    })
 }
 
 /// An event that waits for its handler to succeed.
@@ -235,11 +347,15 @@ impl<E: Event> Emission for Emitted<E> {
             envelope.repeat = context.attempt() > 1 || context.metadata().repeat;
             if E::QOS == Qos::AtLeastOnce {
                 let timeout = mediator.node.limits.send_deadline;
-                return mediator.store::<E>(envelope, timeout, || Occurrence::Emitted).await;
+                let storing = match mediator.store(route, envelope, timeout, || Occurrence::Emitted) {
+                    Ok(storing) => storing,
+                    Err(entering) => entering.await?,
+                };
+                return storing.await;
             }
             let metadata = OnceLock::from(Metadata::of(&envelope, None));
             if !mediator.node.private
-                && let Some(leaving) = mediator.hand_over::<E>(envelope)
+                && let Some(leaving) = mediator.hand_over::<E>(route, envelope)
             {
                 leaving.await;
             }
