@@ -15,7 +15,7 @@ use catga::{
     testing::Harness,
     transport::{
         Backlog, Capabilities, Consumed, Consumer, DeadContent, DeadLetter, Delivery, Envelope, InProcess, Joined,
-        Link, Registration, Reply, Settle, Settlement, Transport,
+        Link, Registration, Reply, RetryPart, Settle, Settlement, Transport,
     },
 };
 use catga_tests::Log;
@@ -30,7 +30,7 @@ struct Filed {
     seconds: u64,
 }
 
-#[handler]
+#[handler(name = "store.file")]
 async fn file(event: Filed, State(log): State<Log>) {
     tokio::time::sleep(Duration::from_secs(event.seconds)).await;
     log.add(event.text);
@@ -329,4 +329,24 @@ async fn deliveries_that_cannot_be_read_are_dead_letters_of_their_own_also_under
         other => panic!("{other:?}"),
     });
     assert_eq!(unreadable.collect::<Vec<_>>(), ["these", "those"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_of_a_suspect_that_wait_while_one_of_them_runs_are_not_run() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let (node, store) = node(&harness, &log).await;
+    let message = filed("once", 1).unwrap();
+    // Members of a group that were cut off leave such copies behind: two suspects, and one that is none.
+    for (number, crashes) in [(NUMBER, 3), (NUMBER + 1, 3), (NUMBER + 2, 0)] {
+        let handler = "store.file".to_owned();
+        let retry = RetryPart { handler, attempt: 1, crashes, declared: false, replays: 0 };
+        let mut copy = message.clone();
+        copy.retry = Some(retry);
+        let (noted, _) = mpsc::channel(64);
+        store.send(Delivery::new(number, 1, Ok(vec![copy]), Arc::new(Noted(noted)))).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    harness.settled().await.unwrap();
+    assert_eq!(log.lines(), ["once"]);
+    assert_eq!(node.counts().duplicates, 2);
 }

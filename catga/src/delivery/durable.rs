@@ -302,6 +302,15 @@ impl DurableTask {
         }
     }
 
+    /// Whether it was done while it waited: it may have come by several deliveries.
+    pub(super) fn is_done(&self, work: &Work) -> bool {
+        let done = self.recent.contains(&(work.envelope.id, work.number));
+        if done {
+            self.note_repeat(&work.envelope, &work.handler);
+        }
+        done
+    }
+
     fn note_repeat(&self, envelope: &Envelope, handler: &HandlerEntry) {
         self.node.counters.duplicates(1);
         let duplicate = || Occurrence::Duplicate { handler: handler.name.clone() };

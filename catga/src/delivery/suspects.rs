@@ -86,7 +86,11 @@ impl DurableTask {
             return;
         }
         self.suspects.declared = None;
-        if let Some((sequence, mut suspect)) = self.suspects.queue.pop_front() {
+        while let Some((sequence, mut suspect)) = self.suspects.queue.pop_front() {
+            if self.is_done(&suspect) {
+                self.one_less(sequence).await;
+                continue;
+            }
             self.suspects.declared = Some(Instant::now() + DECLARED_FOR);
             suspect.crashes += 1;
             suspect.declared = true;
@@ -94,7 +98,10 @@ impl DurableTask {
             return self.one_less(sequence).await;
         }
         while let Some((sequence, work)) = self.suspects.others.pop_front() {
-            self.begin(sequence, work).await;
+            match self.is_done(&work) {
+                true => self.one_less(sequence).await,
+                false => self.begin(sequence, work).await,
+            }
         }
     }
 }
