@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xtask::nats::Server;
 
-use crate::support::{bare, lines, node, reaches, server};
+use crate::support::{bare, heard, lines, node, reaches, server};
 
 #[derive(Event, Clone, Serialize, Deserialize)]
 struct Rumour {
@@ -110,7 +110,7 @@ pub async fn a_lone_event_is_a_cloud_event_that_every_program_reads(server: Serv
     let client = bare(&server).await;
     let mut subscriber = client.subscribe("catga.event.>").await.unwrap();
     let mut stored = client.subscribe("catga.reliable.>").await.unwrap();
-    client.flush().await.unwrap();
+    heard(&client).await;
     mediator.publish(Rumour { number: 7 }).await.unwrap();
     mediator.publish(Fact { number: 8 }).await.unwrap();
     for (subscriber, number, name) in [(&mut subscriber, 7, "catga-tests.Rumour"), (&mut stored, 8, "catga-tests.Fact")]
@@ -161,7 +161,7 @@ pub async fn an_answer_never_becomes_a_command_to_the_server(server: Server) {
     let mut frame = vec![0xCA, 1, 1, 1];
     frame.extend([0; 16]);
     client.publish("catga.node.node1.request", frame.into()).await.unwrap();
-    client.flush().await.unwrap();
+    heard(&client).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     mediator.publish(Fact { number: 1 }).await.unwrap();
     reaches(|| lines(&log, "kept 1"), 1).await;

@@ -36,6 +36,11 @@ pub async fn bare(server: &Server) -> async_nats::Client {
     async_nats::connect(server.url()).await.unwrap()
 }
 
+/// Waits until the server has read everything that this client sent: flushing hands it to the system alone.
+pub async fn heard(client: &async_nats::Client) {
+    client.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+}
+
 /// Waits until a count is reached, and a little longer for what would be too much.
 pub async fn reaches(what: impl Fn() -> usize, expected: usize) {
     let wait = async {
