@@ -5,6 +5,7 @@ mod ci;
 mod test;
 
 mod builds;
+mod growth;
 
 mod lines;
 mod orders;
@@ -31,6 +32,7 @@ The tasks of this repository.
 
   cargo xtask bench [--quick]   catga beside native code for the same work, on a NATS server; takes some minutes
   cargo xtask bench build       what 100 messages and 100 handlers add to a build, beside plain functions
+  cargo xtask bench growth      what many types, nodes and remembered requests cost; takes some ten minutes
 
   cargo xtask bench counts      system calls, allocations and memory of both; `cargo xtask bench --help` says more
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
         ["bench", "build"] => builds::run(),
+        ["bench", "growth"] => growth::run(),
         ["bench", "counts", ..] => {
             return become_cargo("run --release --package catga-bench --features count --bin rows", &words[1..]);
         }
