@@ -73,6 +73,11 @@ impl Bench {
         let _entered = self.runtime.enter();
         work(&self.mediator)
     }
+
+    /// Runs work that waits for the mediator's tasks, which run beside it on the same thread.
+    pub fn run<T>(&self, work: impl AsyncFnOnce(&Mediator) -> T) -> T {
+        self.runtime.block_on(work(&self.mediator))
+    }
 }
 
 /// The output of a future that is ready at its first poll.

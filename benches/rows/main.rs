@@ -135,8 +135,7 @@ fn measure_row(row: &Row, sides: &[Side], (time, runs): (Duration, usize)) -> Re
 
 /// Where results are written, beside what cargo builds.
 fn folder() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
-    let folder = target.join("bench");
+    let folder = shell::target().join("bench");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(folder)
 }

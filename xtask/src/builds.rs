@@ -10,7 +10,7 @@ use std::{
 
 use xtask::{
     generated::{Style, messages},
-    shell::{Result, cargo, output, root},
+    shell::{Result, cargo, output, root, target},
 };
 
 const MESSAGES: usize = 100;
@@ -73,8 +73,7 @@ fn shown(mut times: Vec<Duration>) -> String {
 
 /// A workspace of its own, beside what cargo builds here; its target folder is its own, too.
 fn write_crates() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = target.join("bench/build");
+    let folder = target().join("bench/build");
     let names: Vec<_> = CRATES.iter().map(|(name, ..)| format!("\"{name}\"")).collect();
     let workspace = format!("[workspace]\nresolver = \"3\"\nmembers = [{}]\n", names.join(", "));
     write(folder.join("Cargo.toml"), &workspace)?;

@@ -2,11 +2,12 @@
 
 use xtask::shell::{Result, cargo, command, output, step};
 
-use crate::{demo, readme, test};
+use crate::{counts, demo, readme, test};
 
 pub(crate) fn run() -> Result {
     let before = tree()?;
     test::run()?;
+    counts::run(false)?;
     step("example hello", &mut cargo("run --quiet -p hello"))?;
     demo::run()?;
     demo::nats::run()?;

@@ -1,7 +1,8 @@
-//! The tasks of the repository: `cargo xtask test`, `ci`, `demo`, `bench`, `nats-server`, and those of operators.
+//! The tasks of the repository: `cargo xtask test`, `ci`, `demo`, `bench`, `counts`, `nats-server`, and those of operators.
 #![expect(clippy::print_stdout, reason = "it is read by the person who typed the command")]
 
 mod ci;
+mod counts;
 mod test;
 
 mod builds;
@@ -36,6 +37,8 @@ The tasks of this repository.
 
   cargo xtask bench counts      system calls, allocations and memory of both; `cargo xtask bench --help` says more
 
+  cargo xtask counts [--write]  instructions of a call, which may differ by 5 % from what is written; writes it anew
+
   cargo xtask nats-server [VERSION]   the path of a nats-server; installs one if there is none
 
   cargo xtask dead ..   dead letters on a NATS server: list, show, replay, delete; `cargo xtask dead` says more
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         ["demo", "--nats"] => demo::nats::run(),
         ["nats-server"] => nats_server(None),
         ["nats-server", version] => nats_server(Some(version)),
+        ["counts"] => counts::run(false),
+        ["counts", "--write"] => counts::run(true),
         ["bench", "build"] => builds::run(),
         ["bench", "growth"] => growth::run(),
         ["bench", "counts", ..] => {

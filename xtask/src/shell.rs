@@ -18,6 +18,11 @@ pub fn root() -> PathBuf {
     root
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// A command in the root of the repository, with nothing to read from its input.
 pub fn command(program: &str, arguments: &str) -> Command {
     let mut command = Command::new(program);
