@@ -159,7 +159,8 @@ where
         match Args::extract(&self.parts, &mut RunHandle(run)) {
             Ok(args) => {
                 let future = (self.function)(message, args);
-                Box::pin(async move { future.await.into_reply() })
+                // Not an async block: that would hold the future twice, and move it at the first poll.
+                Box::pin(future.map(IntoReply::into_reply))
             }
             Err(failure) => failed(failure),
         }

@@ -17,7 +17,7 @@ use crate::{
     extract::{FromContext, Missing, States},
     message::{Event, Message, Request},
     publishing::{Emitted, PublishOptions, Publishing},
-    sending::{SendOptions, Sending},
+    sending::{Extras, SendOptions, Sending},
     signal::Signals,
 };
 
@@ -40,7 +40,7 @@ impl Mediator {
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         let closed = match self.within {
             false => self.node.shutting_down.load(Ordering::Relaxed),
-            true => self.node.ended.is_cancelled(),
+            true => self.node.farewell.get().is_some(),
         };
         if closed { Err(self.node.why_closed()) } else { Ok(()) }
     }
@@ -61,7 +61,7 @@ impl Mediator {
     /// A handler on this node is cancelled when the future is dropped. One on another node runs to its end. A request
     /// with a key runs to its end wherever it runs.
     pub fn send<R: Request>(&self, request: R) -> Sending<R, R::Response> {
-        self.send_with(request, SendOptions::default())
+        Sending::new(self.clone(), request, None)
     }
 
     /// [`send`](Self::send) with a key, a time-out, headers or a node to go to.
@@ -74,7 +74,7 @@ impl Mediator {
     ///
     /// As `send`.
     pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R, R::Response> {
-        Sending::new(self.clone(), request, options, None)
+        Sending::new(self.clone(), request, Some(Extras::boxed(options, None)))
     }
 
     pub(crate) fn envelope<M: Message>(
@@ -333,7 +333,7 @@ impl Context {
     ///
     /// As [`Mediator::send`].
     pub fn send_with<R: Request>(&self, request: R, options: SendOptions) -> Sending<R, R::Response> {
-        Sending::new(Mediator::of(self), request, options, Some(self.clone()))
+        Sending::new(Mediator::of(self), request, Some(Extras::boxed(options, Some(self.clone()))))
     }
 }
 

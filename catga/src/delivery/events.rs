@@ -57,14 +57,14 @@ pub(crate) fn handle_here<E: Event>(
         let Some(typed) = handler.typed::<E>() else { continue };
         let run = || EventRun::new(node, handler, event, metadata);
         match handler.enter() {
-            Entry::Now(permit) if !IN_PLACE.get() => {
+            Entry::Now(pass) if !IN_PLACE.get() => {
                 let mut begin = Run::new(&**node, &handler.name, Source::Lazy(metadata));
                 begin.everywhere = handler.group.is_none();
                 let mut started = start(begin, &handler.meter, |begin| typed.start(event.clone(), begin));
                 match poll_in_place(&mut started, cx) {
                     Poll::Ready(Ok(())) => handled(node, handler, metadata, 1),
-                    Poll::Ready(Err(error)) => run().spawn(Err(error), permit),
-                    Poll::Pending => run().spawn(Ok(started), permit),
+                    Poll::Ready(Err(error)) => run().spawn(Err(error), pass.keep()),
+                    Poll::Pending => run().spawn(Ok(started), pass.keep()),
                 }
             }
             entry => run().enter(entry),
@@ -121,13 +121,16 @@ impl EventRun {
     }
 
     /// Runs when it is the event's turn, in a task; drops the event if too many wait.
-    fn enter(self, entry: Entry) {
+    fn enter(self, entry: Entry<'_>) {
         let node = self.node.clone();
         match entry {
-            Entry::Now(permit) => node.spawn_run(async move {
-                let started = self.start(1);
-                self.finish(Ok(started), permit).await;
-            }),
+            Entry::Now(pass) => {
+                let permit = pass.keep();
+                node.spawn_run(async move {
+                    let started = self.start(1);
+                    self.finish(Ok(started), permit).await;
+                });
+            }
             Entry::Wait(turn) => node.spawn_run(async move {
                 // A gate that closes lets go of events of QoS 0.
                 match turn.await {
@@ -274,7 +277,7 @@ impl EventIntake {
                 metadata: Metadata::of(envelope, None),
             };
             match handler.enter() {
-                Entry::Now(permit) if round.is_quick() => {
+                Entry::Now(pass) if round.is_quick() => {
                     let source = Source::Arrived(envelope, envelope.repeat);
                     let mut started = content.start(handler, Run::new(&*self.node, &handler.name, source));
                     match started.first().await {
@@ -282,8 +285,8 @@ impl EventIntake {
                             let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt: 1 };
                             self.node.observe(&envelope.name, envelope.id, handled);
                         }
-                        Poll::Ready(Err(error)) => run().spawn(Err(error), permit),
-                        Poll::Pending => run().spawn(Ok(started), permit),
+                        Poll::Ready(Err(error)) => run().spawn(Err(error), pass.keep()),
+                        Poll::Pending => run().spawn(Ok(started), pass.keep()),
                     }
                 }
                 entry => run().enter(entry),

@@ -12,7 +12,7 @@ use super::{
     round::Round,
     work::{Begun, RunResult, Work},
 };
-use crate::transport::Settlement;
+use crate::{middleware::gate::Pass, transport::Settlement};
 
 /// How long a message waits in the store that arrives while the same one, or another one under its number, is being handled.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ impl DurableTask {
 
     /// Enters the gate of the handler; gives the work back if as many run as may.
     async fn enter(&mut self, sequence: u64, work: Work) -> Option<Work> {
-        let Some(permit) = work.handler.try_enter() else { return Some(work) };
+        let Some(permit) = work.handler.try_enter().map(Pass::keep) else { return Some(work) };
         if !self.round.is_quick() {
             self.spawn(sequence, work, Begun::Admitted(permit));
             return None;

@@ -182,21 +182,21 @@ impl Server {
             key,
         };
         match handler.enter() {
-            Entry::Now(permit) => {
+            Entry::Now(pass) => {
                 let mut started = run.start(1);
                 if !round.is_quick() {
-                    return node.spawn_run(run.finish(Ok(started), permit, self.finish.clone()));
+                    return node.spawn_run(run.finish(Ok(started), pass.keep(), self.finish.clone()));
                 }
                 match started.first().await {
                     std::task::Poll::Ready(result) if run.is_final(&result) => {
                         let finished = run.finished(result, 1);
-                        drop(permit);
+                        drop(pass);
                         self.finish(finished);
                     }
                     std::task::Poll::Ready(Err(error)) => {
-                        node.spawn_run(run.finish(Err(error), permit, self.finish.clone()));
+                        node.spawn_run(run.finish(Err(error), pass.keep(), self.finish.clone()));
                     }
-                    _ => node.spawn_run(run.finish(Ok(started), permit, self.finish.clone())),
+                    _ => node.spawn_run(run.finish(Ok(started), pass.keep(), self.finish.clone())),
                 }
             }
             Entry::Wait(turn) => {

@@ -16,7 +16,7 @@ use crate::{
     handler::{Bound, ErasedHandler, Start, Typed},
     message::{Message, MessageInfo, Place, Qos},
     middleware::{
-        gate::{Entry, Gate, Permit},
+        gate::{Entry, Gate, Pass},
         meter::{Meter, Shown},
         retry::RetryPolicy,
     },
@@ -46,12 +46,12 @@ impl HandlerEntry {
         &self.bound.erased
     }
 
-    pub(crate) fn enter(&self) -> Entry {
+    pub(crate) fn enter(&self) -> Entry<'_> {
         self.gate.enter()
     }
 
     /// Asks for a permit, and for no place in the queue.
-    pub(crate) fn try_enter(&self) -> Option<Permit> {
+    pub(crate) fn try_enter(&self) -> Option<Pass<'_>> {
         self.gate.try_enter()
     }
 

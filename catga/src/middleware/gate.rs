@@ -44,9 +44,13 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Shared>);
 
+/// A permit for a run that ends where it began: nothing owns it, so it costs no count of owners.
+#[derive(Debug)]
+pub(crate) struct Pass<'a>(&'a Arc<Shared>);
+
 /// What the gate says to a newcomer.
-pub(crate) enum Entry {
-    Now(Permit),
+pub(crate) enum Entry<'a> {
+    Now(Pass<'a>),
     Wait(Turn),
     /// As many wait as may.
     Full,
@@ -87,25 +91,30 @@ impl Gate {
     }
 
     /// Asks for a permit, and for no place in the queue.
-    pub(crate) fn try_enter(&self) -> Option<Permit> {
+    pub(crate) fn try_enter(&self) -> Option<Pass<'_>> {
         let shared = &self.0;
         let free = |count: usize| (count < shared.limit).then_some(count + 1);
         let entered = shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, free);
-        entered.is_ok().then(|| Permit(shared.clone()))
+        entered.is_ok().then(|| Pass(shared))
     }
 
     /// Asks for a turn. Hot: the free gate costs one atomic operation here and one at the end.
-    pub(crate) fn enter(&self) -> Entry {
-        if let Some(permit) = self.try_enter() {
-            return Entry::Now(permit);
+    pub(crate) fn enter(&self) -> Entry<'_> {
+        match self.try_enter() {
+            Some(pass) => Entry::Now(pass),
+            None => self.wait(),
         }
+    }
+
+    #[cold]
+    fn wait(&self) -> Entry<'_> {
         let shared = &self.0;
         // The place in the queue is reserved before the newcomer is counted: nothing is ever counted and then refused.
         let Ok(place) = shared.waiters.try_reserve() else { return Entry::Full };
         let room = |count: usize| (count < shared.room).then_some(count + 1);
         match shared.occupied.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room) {
             Err(_) => Entry::Full,
-            Ok(before) if before < shared.limit => Entry::Now(Permit(shared.clone())),
+            Ok(before) if before < shared.limit => Entry::Now(Pass(shared)),
             Ok(_) => {
                 let (sender, permit) = oneshot::channel();
                 place.send(sender);
@@ -120,13 +129,32 @@ impl Gate {
     }
 }
 
+impl Shared {
+    /// Ends a run.
+    fn leave(&self) {
+        if self.occupied.fetch_sub(1, Ordering::AcqRel) > self.limit {
+            self.turns.fetch_add(1, Ordering::AcqRel);
+            self.turn.notify_one();
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// The permit for a run that goes on elsewhere.
+    pub(crate) fn keep(self) -> Permit {
+        Permit(std::mem::ManuallyDrop::new(self).0.clone())
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        let shared = &self.0;
-        if shared.occupied.fetch_sub(1, Ordering::AcqRel) > shared.limit {
-            shared.turns.fetch_add(1, Ordering::AcqRel);
-            shared.turn.notify_one();
-        }
+        self.0.leave();
     }
 }
 
@@ -288,7 +316,7 @@ mod tests {
                 tokio::spawn(async move {
                     for _ in 0..2_000 {
                         let permit = match gate.enter() {
-                            Entry::Now(permit) => permit,
+                            Entry::Now(pass) => pass.keep(),
                             // Some leave while they wait.
                             Entry::Wait(turn) if fastrand::u8(..) < 64 => {
                                 tokio::task::yield_now().await;

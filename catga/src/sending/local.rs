@@ -1,0 +1,168 @@
+//! A request that a handler of this node answers: where it was made, and in a box when that takes longer than one poll.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    codec,
+    context::{Metadata, Run, Source},
+    delivery::{node::Node, observe::Occurrence, server::answer_of, table::HandlerEntry},
+    error::{Error, ErrorKind},
+    handler::Start,
+    mediator::killed,
+    message::Request,
+    middleware::{
+        gate::{Permit, Turn},
+        run::{RunError, Started, finish_with_retries, start},
+    },
+};
+
+/// A request that a handler of this node answers, for as long as it is polled where it was made.
+#[derive(Clone, Copy)]
+pub(super) struct Here<'a> {
+    pub(super) node: &'a Node,
+    pub(super) handler: &'a HandlerEntry,
+    /// Made only when somebody needs it.
+    pub(super) metadata: &'a OnceLock<Metadata>,
+    pub(super) patience: Duration,
+}
+
+/// The same, for keeps.
+pub(super) struct Local {
+    pub(super) node: Arc<Node>,
+    pub(super) handler: Arc<HandlerEntry>,
+    pub(super) metadata: OnceLock<Metadata>,
+    pub(super) patience: Duration,
+}
+
+impl Local {
+    pub(super) fn here(&self) -> Here<'_> {
+        Here { node: &self.node, handler: &self.handler, metadata: &self.metadata, patience: self.patience }
+    }
+
+    /// Goes on with a run that was not ready at its first poll.
+    pub(super) async fn finish<R: Request>(
+        self,
+        started: Started<R::Response>,
+        permit: Permit,
+    ) -> Result<R::Response, Error> {
+        let here = self.here();
+        let result = here.by_the_deadline(started.finish(here.handler.timeout)).await?;
+        drop(permit);
+        here.conclude::<R>(result, 1)
+    }
+
+    /// Sends a request when it is its turn, if that comes by its deadline.
+    pub(super) async fn send_in_turn<R: Request>(
+        mut self,
+        typed: Arc<dyn Start<R>>,
+        request: R,
+        turn: Turn,
+    ) -> Result<R::Response, Error> {
+        let deadline = Instant::now() + self.patience;
+        let permit = match tokio::time::timeout_at(deadline, turn).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(self.node.why_closed()),
+            Err(_) => {
+                let text = "the deadline passed before a handler could start";
+                return Err(Error::not_started(ErrorKind::TimedOut, text));
+            }
+        };
+        self.patience = deadline.saturating_duration_since(Instant::now());
+        self.here().observe_sent::<R>();
+        if self.handler.retry.attempts > 1 {
+            return self.send_with_retries(typed, request, permit).await;
+        }
+        let started = self.here().start(&*typed, request, 1, self.patience);
+        self.finish::<R>(started, permit).await
+    }
+
+    pub(super) async fn send_with_retries<R: Request>(
+        self,
+        typed: Arc<dyn Start<R>>,
+        request: R,
+        permit: Permit,
+    ) -> Result<R::Response, Error> {
+        let here = self.here();
+        let deadline = Instant::now() + here.patience;
+        let started = here.start(&*typed, request.clone(), 1, here.patience);
+        let again = |attempt| {
+            here.node.counters.retries(1);
+            here.start(&*typed, request.clone(), attempt, deadline.saturating_duration_since(Instant::now()))
+        };
+        let (policy, limit) = (here.handler.retry, here.handler.timeout);
+        let last = here.node.default_layers.then_some(deadline);
+        let run = finish_with_retries(Ok(started), policy, limit, last, RunError::repeats_request, again);
+        let (result, attempts) = here.by_the_deadline(run).await?;
+        drop(permit);
+        here.conclude::<R>(result, attempts)
+    }
+}
+
+impl Here<'_> {
+    pub(super) fn start<R: Request>(
+        self,
+        typed: &dyn Start<R>,
+        request: R,
+        attempt: u32,
+        patience: Duration,
+    ) -> Started<R::Response> {
+        let mut run = Run::new(self.node, &self.handler.name, Source::Lazy(self.metadata));
+        run.patience = Some(patience);
+        run.attempt = attempt;
+        start(run, &self.handler.meter, |run| typed.start(request, run))
+    }
+
+    /// Waits for a run, at most to the deadline of the request and to the end of the time to shut down.
+    async fn by_the_deadline<T>(self, run: impl Future<Output = T>) -> Result<T, Error> {
+        let (handler, patience) = (&self.handler.name, self.patience);
+        let late = async {
+            match self.node.default_layers {
+                true => tokio::time::sleep(patience).await,
+                false => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = run => Ok(result),
+            () = late => {
+                let text = format!("handler `{handler}` did not answer within {patience:?}");
+                Err(Error::unknown(ErrorKind::TimedOut, text))
+            }
+            () = self.node.tasks.until_killed() => Err(killed()),
+            () = self.node.cancel.cancelled() => {
+                let text = format!("handler `{handler}` was cancelled: the time to shut down this node was over");
+                Err(Error::unknown(ErrorKind::ShuttingDown, text))
+            }
+        }
+    }
+
+    pub(super) fn observe_sent<R: Request>(self) {
+        if self.node.observer.is_some() {
+            self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || Occurrence::Sent);
+        }
+    }
+
+    pub(super) fn conclude<R: Request>(
+        self,
+        result: Result<R::Response, RunError>,
+        attempt: u32,
+    ) -> Result<R::Response, Error> {
+        let handler = &self.handler.name;
+        if self.node.observer.is_none() {
+            return result.map_err(|error| answer_of(handler, error).0);
+        }
+        self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || match &result {
+            Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
+            Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
+        });
+        // A test wants the reply encoded too, and held to the limit of one that crosses.
+        let reply = codec::encode(R::NAME, &result.map_err(|error| answer_of(handler, error).0)?)?;
+        self.node.check_reply(handler, reply.len())?;
+        codec::decode(R::NAME, &reply)
+    }
+}

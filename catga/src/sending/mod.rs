@@ -1,0 +1,270 @@
+//! A request on its way: here, polled where it was made, or elsewhere.
+
+mod local;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
+
+use self::local::{Here, Local};
+use crate::{
+    cluster::{Routing, routing},
+    codec,
+    context::{Context, Metadata},
+    delivery::{
+        call::Call,
+        limits::LONGEST,
+        node::Node,
+        observe::Occurrence,
+        table::{HandlerTable, Route},
+    },
+    envelope::Headers,
+    error::{Error, ErrorKind},
+    id::is_name,
+    mediator::{Mediator, killed, recode, unregistered},
+    message::Request,
+    middleware::gate::Entry,
+};
+
+/// What a sender says beside its request.
+///
+/// ```
+/// use catga::SendOptions;
+///
+/// let once = SendOptions { key: Some("order-42".into()), ..SendOptions::default() };
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SendOptions {
+    /// Makes the request idempotent: within the window, a repeat under the same key is answered and not executed again.
+    pub key: Option<String>,
+    /// How long to wait for the reply; the default is that of [`Limits`](crate::Limits).
+    pub timeout: Option<Duration>,
+    /// What travels with the request.
+    pub headers: Headers,
+    /// The only node that may handle it.
+    pub node: Option<String>,
+}
+
+/// A request on its way; a future of the reply. Nothing is done before it is polled.
+// Small, because it moves: what is rarely said is behind a pointer.
+#[must_use = "a request is sent when its future is awaited"]
+pub struct Sending<R, T> {
+    mediator: Mediator,
+    state: State<R, T>,
+    /// The work for this type of request. A pointer, so that the future asks nothing of `R`: a call with something that is
+    /// no request is then one mistake and not several.
+    step: fn(&mut Self, &mut TaskContext<'_>) -> Poll<Result<T, Error>>,
+}
+
+enum State<R, T> {
+    New(R, Option<Box<Extras>>),
+    Going(BoxFuture<'static, Result<T, Error>>),
+    Done,
+}
+
+/// What a request is sent with beside itself.
+#[derive(Default)]
+pub(crate) struct Extras {
+    options: SendOptions,
+    /// Of the handler that sends it, if one does.
+    parent: Option<Context>,
+}
+
+impl Extras {
+    pub(crate) fn boxed(options: SendOptions, parent: Option<Context>) -> Box<Self> {
+        Box::new(Self { options, parent })
+    }
+}
+
+/// How the first poll of a request ended.
+enum First<T> {
+    Answered(T),
+    Going(BoxFuture<'static, Result<T, Error>>),
+}
+
+/// Nothing in it is pinned but what is boxed.
+impl<R, T> Unpin for Sending<R, T> {}
+
+impl<R: Request> Sending<R, R::Response> {
+    /// A request, of a conversation or on its own.
+    pub(crate) fn new(mediator: Mediator, request: R, extras: Option<Box<Extras>>) -> Self {
+        Self { mediator, state: State::New(request, extras), step: Self::step }
+    }
+
+    fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R::Response, Error>> {
+        if let State::New(..) = self.state
+            && let State::New(request, extras) = std::mem::replace(&mut self.state, State::Done)
+        {
+            match self.mediator.begin_to_send(request, extras, cx)? {
+                First::Answered(reply) => return Poll::Ready(Ok(reply)),
+                First::Going(going) => self.state = State::Going(going),
+            }
+        }
+        // Polled again after its end, which a future may answer as it likes.
+        let State::Going(going) = &mut self.state else { return Poll::Pending };
+        let poll = going.poll_unpin(cx);
+        if poll.is_ready() {
+            self.state = State::Done;
+        }
+        poll
+    }
+}
+
+impl<R, T> Future for Sending<R, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        (self.step)(&mut self, cx)
+    }
+}
+
+impl<R, T> std::fmt::Debug for Sending<R, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sending(..)")
+    }
+}
+
+impl Mediator {
+    /// Sends a request. Hot: one that a handler of this node answers at once costs one allocation, that of the handler's
+    /// future; and no count of owners, for nothing outlives the call.
+    fn begin_to_send<R: Request>(
+        &self,
+        mut request: R,
+        extras: Option<Box<Extras>>,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<First<R::Response>, Error> {
+        let node = &*self.node;
+        self.check_open()?;
+        if node.observer.is_some() {
+            // A test wants every message encoded, also one that stays in the process.
+            request = recode(R::NAME, &request)?;
+        }
+        let Some(route) = node.handlers.route::<R>() else { return Err(unregistered::<R>()) };
+        let mut plain = true;
+        if let Some(Extras { options, .. }) = extras.as_deref() {
+            if let Some(target) = options.node.as_deref()
+                && !is_name(target)
+            {
+                let text = format!("`{}` is not the id of a node", target.escape_debug());
+                return Err(Error::configuration(text));
+            }
+            plain = options.key.is_none() && options.node.is_none();
+        }
+        route.sent.add(1);
+        let first = match node.routing {
+            Routing::LocalFirst => None,
+            _ if plain => self.elsewhere(route),
+            _ => None,
+        };
+        if plain
+            && first.is_none()
+            && let Some(handler) = &route.request
+            && let Some(typed) = handler.typed::<R>()
+        {
+            let patience = patience(node, extras.as_deref());
+            match handler.enter() {
+                Entry::Now(pass) if handler.retry.attempts <= 1 => {
+                    let metadata = metadata(extras);
+                    let here = Here { node, handler, metadata: &metadata, patience };
+                    here.observe_sent::<R>();
+                    let mut started = here.start(&**typed, request, 1, patience);
+                    if let Poll::Ready(result) = started.poll_first(cx) {
+                        return here.conclude::<R>(result, 1).map(First::Answered);
+                    }
+                    let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
+                    return Ok(First::Going(Box::pin(local.finish::<R>(started, pass.keep()))));
+                }
+                Entry::Now(pass) => {
+                    let metadata = metadata(extras);
+                    let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
+                    local.here().observe_sent::<R>();
+                    let going = local.send_with_retries(typed.clone(), request, pass.keep());
+                    return Ok(First::Going(Box::pin(going)));
+                }
+                Entry::Wait(turn) => {
+                    let metadata = metadata(extras);
+                    let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
+                    return Ok(First::Going(Box::pin(local.send_in_turn(typed.clone(), request, turn))));
+                }
+                // The local queue is full: another node may have room.
+                Entry::Full if node.cluster.table().load().others() => {}
+                // A gate that has closed takes nobody either.
+                Entry::Full if node.stop.is_cancelled() => return Err(node.why_closed()),
+                Entry::Full => {
+                    node.counters.refused(1);
+                    let text = format!("the queue of handler `{}` is full", handler.name);
+                    return Err(Error::not_started(ErrorKind::Overloaded, text));
+                }
+            }
+        }
+        self.send_away(route, &request, extras, first).map(First::Going)
+    }
+
+    /// Sends a request to another node, or to this one's memory of requests.
+    fn send_away<R: Request>(
+        &self,
+        route: &Route,
+        request: &R,
+        extras: Option<Box<Extras>>,
+        first: Option<Arc<str>>,
+    ) -> Result<BoxFuture<'static, Result<R::Response, Error>>, Error> {
+        let patience = patience(&self.node, extras.as_deref());
+        let Extras { options, parent } = *extras.unwrap_or_default();
+        let SendOptions { key, headers, node: target, .. } = options;
+        let envelope = self.envelope(route, request, parent.as_ref(), headers)?;
+        self.node.observe(R::NAME, envelope.id, || Occurrence::Sent);
+        let mut call = Call {
+            route: HandlerTable::route::<R>,
+            envelope,
+            key,
+            target: target.map(Into::into),
+            first,
+            deadline: Instant::now() + patience,
+            node: self.node.clone(),
+        };
+        Ok(Box::pin(async move {
+            let tasks = call.node.tasks.clone();
+            let reply = tokio::select! {
+                biased;
+                reply = call.run() => reply?,
+                () = tasks.until_killed() => return Err(killed()),
+            };
+            codec::decode(R::NAME, &reply).map_err(|error| error.with_outcome(crate::error::Outcome::Unknown))
+        }))
+    }
+
+    /// The other node whose turn it is to have a request without a key, where nodes take turns.
+    fn elsewhere(&self, route: &Route) -> Option<Arc<str>> {
+        let table = self.node.cluster.table().load();
+        let chosen = routing::choose(&table, &route.name, None, self.node.routing, &route.turn, &[])?;
+        (!chosen.own).then(|| chosen.id.clone())
+    }
+}
+
+/// How long the sender of a request waits.
+fn patience(node: &Node, extras: Option<&Extras>) -> Duration {
+    let said = extras.and_then(|extras| extras.options.timeout);
+    said.map_or(node.limits.send_deadline, |timeout| timeout.min(LONGEST))
+}
+
+/// What is said of a request that stays here; most say nothing.
+fn metadata(extras: Option<Box<Extras>>) -> OnceLock<Metadata> {
+    let Some(extras) = extras else { return OnceLock::new() };
+    let Extras { options, parent } = *extras;
+    if parent.is_none() && options.headers.is_empty() {
+        return OnceLock::new();
+    }
+    let mut fresh = Metadata { headers: options.headers, ..Metadata::fresh() };
+    if let Some(parent) = &parent {
+        (fresh.correlation, fresh.causation) = (parent.correlation(), Some(parent.id()));
+        fresh.headers.follow(parent.headers());
+    }
+    OnceLock::from(fresh)
+}
