@@ -15,7 +15,7 @@ use crate::{
     assembly::{Assembly, durables_of, show_handlers},
     cluster::{
         Cluster, Routing,
-        membership::Membership,
+        membership::{Membership, Pending},
         record::{Record, hash_of},
         snapshot::{NodeView, Table, Vitals},
     },
@@ -348,6 +348,7 @@ impl Builder {
             silence: node.limits.silence,
             members: BTreeMap::new(),
             left: BTreeMap::new(),
+            pending: Pending::default(),
             stop: node.stop.clone(),
         };
         node.tasks.spawn(membership.run());

@@ -1,6 +1,6 @@
 //! The task that keeps the node table: announces this node, listens to the others, notices silence.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -20,6 +20,13 @@ use crate::transport::Link;
 pub const MAX_NODES: usize = 4_096;
 /// After how many times of silence a node that never said goodbye is forgotten.
 const FORGET_AFTER: u32 = 120;
+/// The most announcements that are taken in at a time; the snapshot is made anew once for all of them.
+const AT_A_TIME: usize = 128;
+/// How long a node that has answered who joined leaves the next ones without an answer, for each node that it knows: so
+/// no node hears much more than a thousand answers a second, however many start together.
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(1);
+/// The most of that: a request waits longer for a node that handles it.
+const MAX_BETWEEN_ANSWERS: Duration = Duration::from_millis(100);
 
 /// Keeps the node table of one node.
 pub(crate) struct Membership {
@@ -36,16 +43,32 @@ pub(crate) struct Membership {
     pub(crate) members: BTreeMap<Arc<str>, Member>,
     /// Nodes that left, with their incarnation and when: a late word of theirs does not bring them back.
     pub(crate) left: BTreeMap<Arc<str>, (u64, Instant)>,
+    pub(crate) pending: Pending,
     /// Fires when this node leaves.
     pub(crate) stop: CancellationToken,
 }
 
+/// What follows from the words heard so far, once for all of them.
+#[derive(Default)]
+pub(crate) struct Pending {
+    /// Whether the snapshot is to be made anew.
+    stale: bool,
+    /// What is told when the snapshot shows it.
+    changes: Vec<ClusterChange>,
+    /// Whether somebody wants to know this node. The answer goes to all, so one serves all who asked.
+    asked: bool,
+    /// When this node answered last.
+    answered: Option<Instant>,
+}
+
 /// Why the task woke.
 enum Woken {
-    Heard(Option<Bytes>),
+    /// So many announcements; none means that there will be no more.
+    Heard(usize),
     Stopped,
     Tick,
-    Silence,
+    /// A member falls silent, or an answer is due.
+    Due,
 }
 
 /// Another node.
@@ -63,25 +86,31 @@ impl Membership {
         let mut ticks = tokio::time::interval_at(Instant::now() + self.heartbeat, self.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expected = Instant::now() + self.heartbeat;
+        let mut words = Vec::new();
         loop {
             // Between heartbeats the task wakes when the next member would fall silent.
             let silence =
                 self.members.values().filter(|member| member.view.online).map(|member| member.last_seen).min();
             let silence = silence.map_or_else(|| expected + self.silence, |seen| seen + self.silence);
+            let due = self.answer_due().map_or(silence, |answer| answer.min(silence));
             let woken = tokio::select! {
                 biased;
-                announcement = self.inbox.recv() => Woken::Heard(announcement),
+                count = self.inbox.recv_many(&mut words, AT_A_TIME) => Woken::Heard(count),
                 () = self.stop.cancelled() => Woken::Stopped,
                 _ = ticks.tick() => Woken::Tick,
-                () = tokio::time::sleep_until(silence) => Woken::Silence,
+                () = tokio::time::sleep_until(due) => Woken::Due,
             };
             // Before anything else: if this node itself slept, nobody was silent.
             let now = Instant::now();
             self.forgive(now.saturating_duration_since(expected.min(silence)));
             match woken {
-                Woken::Heard(Some(bytes)) => self.hear(&bytes).await,
                 // This node has lost its place; the task of its requests sees that too, and ends it.
-                Woken::Heard(None) => return,
+                Woken::Heard(0) => return,
+                Woken::Heard(_) => {
+                    for bytes in words.drain(..) {
+                        self.hear(&bytes).await;
+                    }
+                }
                 Woken::Stopped => {
                     let (node, incarnation) = (self.own.node.clone(), self.own.incarnation);
                     return self.announce(&Announcement::Leaving { node, incarnation }).await;
@@ -91,10 +120,31 @@ impl Membership {
                     self.announce(&Announcement::Here(self.record(false))).await;
                     self.forget(now);
                 }
-                Woken::Silence => {}
+                Woken::Due => {}
             }
             self.notice_silence(now);
+            self.settle().await;
         }
+    }
+
+    /// Shows and says what follows from all that was heard.
+    async fn settle(&mut self) {
+        if mem::take(&mut self.pending.stale) {
+            self.publish();
+        }
+        self.pending.changes.drain(..).for_each(|change| self.cluster.tell(change));
+        if self.answer_due().is_some_and(|due| due <= Instant::now()) {
+            (self.pending.asked, self.pending.answered) = (false, Some(Instant::now()));
+            self.announce(&Announcement::Here(self.record(true))).await;
+        }
+    }
+
+    /// When those who asked are answered: at once, unless others were answered just before.
+    fn answer_due(&self) -> Option<Instant> {
+        let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let pause = BETWEEN_ANSWERS.saturating_mul(count).min(MAX_BETWEEN_ANSWERS);
+        let due = self.pending.answered.map_or_else(Instant::now, |answered| answered + pause);
+        self.pending.asked.then_some(due)
     }
 
     fn record(&self, with_requests: bool) -> Record {
@@ -121,7 +171,7 @@ impl Membership {
                 if let Some(incarnation) = self.known_later(&record) {
                     self.announce(&Announcement::Behind { node: record.node, incarnation }).await;
                 } else if self.take_up(record) {
-                    self.announce(&Announcement::Here(self.record(true))).await;
+                    self.pending.asked = true;
                 }
             }
             Some(Announcement::Here(record)) => {
@@ -138,13 +188,10 @@ impl Membership {
                 }
                 if self.members.get(&node).is_some_and(|member| member.view.incarnation <= incarnation) {
                     self.members.remove(&node);
-                    self.publish();
-                    self.cluster.tell(ClusterChange::Left(node.to_string()));
+                    self.changed(Some(ClusterChange::Left(node.to_string())));
                 }
             }
-            Some(Announcement::Who { node }) if node == self.own.node => {
-                self.announce(&Announcement::Here(self.record(true))).await;
-            }
+            Some(Announcement::Who { node }) if node == self.own.node => self.pending.asked = true,
             Some(Announcement::Behind { node, incarnation }) if node == self.own.node => {
                 self.overtake(incarnation).await;
             }
@@ -176,7 +223,7 @@ impl Membership {
         }
         tracing::warn!(target: "catga::cluster", "the clock of this machine is behind an earlier start of this node");
         self.own.incarnation = next;
-        self.publish();
+        self.changed(None);
         self.announce(&Announcement::Joining(self.record(true))).await;
     }
 
@@ -235,10 +282,7 @@ impl Membership {
         };
         let member = Member { view: Arc::new(view), requests_hash, last_seen: Instant::now() };
         self.members.insert(record.node, member);
-        self.publish();
-        if let Some(change) = change {
-            self.cluster.tell(change);
-        }
+        self.changed(change);
         true
     }
 
@@ -259,10 +303,7 @@ impl Membership {
                 silent.push(node.to_string());
             }
         }
-        if !silent.is_empty() {
-            self.publish();
-            silent.into_iter().for_each(|node| self.cluster.tell(ClusterChange::Silent(node)));
-        }
+        silent.into_iter().for_each(|node| self.changed(Some(ClusterChange::Silent(node))));
     }
 
     fn forget(&mut self, now: Instant) {
@@ -272,8 +313,13 @@ impl Membership {
         let limit = self.silence * FORGET_AFTER;
         self.members.retain(|_, member| member.view.online || now.saturating_duration_since(member.last_seen) < limit);
         if self.members.len() != count {
-            self.publish();
+            self.changed(None);
         }
+    }
+
+    fn changed(&mut self, change: Option<ClusterChange>) {
+        self.pending.stale = true;
+        self.pending.changes.extend(change);
     }
 
     fn publish(&self) {

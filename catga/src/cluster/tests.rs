@@ -1,14 +1,15 @@
-//! Nodes whose clocks are wrong, and what their numbers make of that.
+//! Nodes whose clocks are wrong, and what their numbers make of that; many nodes that start together.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use futures_util::future::join_all;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Cluster, ClusterChange,
-    membership::Membership,
+    membership::{Membership, Pending},
     record::{Announcement, Record},
     snapshot::{NodeView, Table, Vitals},
 };
@@ -26,7 +27,7 @@ struct Node {
 async fn join(broker: &InProcess, node: &str, incarnation: u64) -> (Arc<dyn Link>, Inbox) {
     let (app, node, durables) = ("catga".into(), node.into(), Vec::new());
     let (events, requests) = (Vec::new(), Vec::new());
-    let registration = Registration { app, node, incarnation, events, requests, durables, queue: 16 };
+    let registration = Registration { app, node, incarnation, events, requests, durables, queue: 1_024 };
     let joined = broker.join(registration).await.unwrap();
     (joined.link, joined.inbox)
 }
@@ -56,6 +57,7 @@ async fn start(broker: &InProcess, node: &str, incarnation: u64) -> Node {
         silence: Duration::from_secs(30),
         members: BTreeMap::new(),
         left: BTreeMap::new(),
+        pending: Pending::default(),
         stop: stop.clone(),
     };
     let task = tokio::spawn(membership.run());
@@ -140,4 +142,54 @@ async fn a_number_that_nothing_comes_behind_begins_no_endless_talk() {
     moment().await;
     assert!(inbox.cluster.try_recv().is_err());
     assert_eq!(first.sees("node1"), Some(1_000));
+}
+
+/// How often a node said that it is there, as another one heard it since.
+fn answers(inbox: &mut Inbox, node: &str) -> usize {
+    let words = std::iter::from_fn(|| inbox.cluster.try_recv().ok()).filter_map(|word| Announcement::decode(&word));
+    words.filter(|word| matches!(word, Announcement::Here(record) if &*record.node == node)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_serves_all_who_join_together_and_who_joins_alone_gets_it_at_once() {
+    let broker = InProcess::new();
+    let first = start(&broker, "node1", 1).await;
+    let (others, mut inbox) = join(&broker, "others", 1).await;
+    let joining = |number: usize| Announcement::Joining(record(&format!("other{number}"), 1)).encode();
+    let now = Instant::now();
+    others.announce(joining(0)).await.unwrap();
+    let word = Announcement::decode(&inbox.cluster.recv().await.unwrap());
+    assert!(matches!(word, Some(Announcement::Here(record)) if &*record.node == "node1"));
+    assert_eq!(now.elapsed(), Duration::ZERO);
+
+    for number in 1..100 {
+        others.announce(joining(number)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(answers(&mut inbox, "node1"), 1);
+    assert_eq!(first.cluster.nodes().len(), 101);
+
+    // One after the other: each hears of this node a tenth of a second later at the latest.
+    for number in 100..580 {
+        others.announce(joining(number)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let heard = answers(&mut inbox, "node1");
+    assert!((4..=6).contains(&heard), "{heard} answers in half a second");
+    tokio::time::sleep(Duration::from_millis(105)).await;
+    assert_eq!(answers(&mut inbox, "node1"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_start_together_know_each_other_after_a_few_words_of_each() {
+    const NODES: usize = 50;
+    let broker = InProcess::new();
+    let (_link, mut inbox) = join(&broker, "observer", 1).await;
+    let names: Vec<_> = (0..NODES).map(|number| format!("node{number}")).collect();
+    let nodes = join_all(names.iter().map(|node| start(&broker, node, 1))).await;
+    for node in &nodes {
+        assert_eq!(node.cluster.nodes().len(), NODES);
+    }
+    let words = std::iter::from_fn(|| inbox.cluster.try_recv().ok()).count();
+    assert!(words <= 4 * NODES, "{words} announcements of {NODES} nodes");
 }
