@@ -1,13 +1,8 @@
 //! What a run takes beside time: processor time of this process and of the server, and messages on the wire.
 
-use std::fs;
-
 use xtask::nats::Server;
 
 use crate::Result;
-
-/// Processor time is counted in hundredths of a second (`USER_HZ`, which is 100 on every Linux).
-const TICK_US: f64 = 10_000.0;
 
 /// Counts since the start of both processes.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +40,5 @@ impl Usage {
 
 /// Processor time of a process, in microseconds.
 pub fn processor(process: &str) -> Result<f64> {
-    let path = format!("/proc/{process}/stat");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    // Behind the name, which may hold anything, the times for the program and for the system are the 12th and 13th word.
-    let words = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    Ok(words.filter_map(|word| word.parse::<f64>().ok()).sum::<f64>() * TICK_US)
+    xtask::usage::processor(process).map(|time| time.as_secs_f64() * 1e6)
 }

@@ -198,12 +198,9 @@ struct Size {
 }
 
 fn size(server: &Server) -> Size {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let resident: f64 = resident.trim().trim_end_matches("kB").trim().parse().unwrap();
     let count = |page, name| server.monitor(page).unwrap().field(name).unwrap().parse().unwrap();
     Size {
-        resident_mb: resident / 1024.0,
+        resident_mb: xtask::usage::memory("self").unwrap() / 1024.0,
         tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
         subscriptions: count("/subsz", "num_subscriptions"),
         connections: count("/connz?limit=1", "total"),

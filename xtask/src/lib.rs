@@ -7,6 +7,7 @@ pub mod shell;
 pub mod http;
 pub mod ports;
 pub mod process;
+pub mod usage;
 
 pub mod nats;
 

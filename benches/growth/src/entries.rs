@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use catga::{Command, Mediator, SendOptions, handler};
 use serde::{Deserialize, Serialize};
+use xtask::usage;
 
-use crate::{Result, load, runtime, text, usage};
+use crate::{Result, load, runtime, text};
 
 const CALLERS: u64 = 64;
 /// Room for all of them.

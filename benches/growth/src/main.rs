@@ -7,7 +7,6 @@ mod load;
 mod members;
 mod nodes;
 mod types;
-mod usage;
 
 use std::{future::Future, process::ExitCode};
 

@@ -12,8 +12,9 @@ use catga::{
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::mpsc;
+use xtask::usage;
 
-use crate::{Result, runtime, text, usage};
+use crate::{Result, runtime, text};
 
 /// How many request types each node handles.
 const TYPES: usize = 20;

@@ -7,9 +7,12 @@ use catga::{
     transport::{InProcess, Nats},
 };
 use serde::{Deserialize, Serialize};
-use xtask::nats::{Server, ServerOptions};
+use xtask::{
+    nats::{Server, ServerOptions},
+    usage,
+};
 
-use crate::{Result, load, runtime, text, usage};
+use crate::{Result, load, runtime, text};
 
 /// The most that one may take to know all others.
 const PATIENCE: Duration = Duration::from_secs(120);

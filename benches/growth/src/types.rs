@@ -8,8 +8,9 @@ use std::{
 };
 
 use catga::Mediator;
+use xtask::usage;
 
-use crate::{Result, runtime, text, usage};
+use crate::{Result, runtime, text};
 
 mod generated {
     //! The types, their handlers, and their calls.
