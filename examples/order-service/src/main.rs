@@ -32,6 +32,10 @@ use crate::{
     settings::{Nodes, Settings, What},
 };
 
+/// What one thread takes another one gives back all the time here, and glibc's allocator has a lock for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a wrong argument and a port in use end with, as with most programs.
 const WRONG_USE: u8 = 2;
 

@@ -1,38 +1,58 @@
 //! The orders that one node knows: its own, and those that it heard of. They are gone when the node is.
 
-use moka::{policy::EvictionPolicy, sync::Cache};
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use papaya::HashMap;
 
 use crate::messages::{Order, OrderId};
 
-/// How many orders a node keeps; beyond, those not asked for longest go first. About 60 MB.
-const CAPACITY: u64 = 100_000;
+/// How many orders a node keeps; beyond, those that it heard of first go. About 40 MB.
+const CAPACITY: usize = 100_000;
 
-/// A map that is bounded, cheap to clone, and shared by all handlers of a node.
+/// A map that is bounded, without locks, cheap to clone, and shared by all handlers of a node.
 #[derive(Clone)]
-pub struct Store(Cache<OrderId, Order>);
+pub struct Store(Arc<Newest>);
+
+struct Newest {
+    orders: HashMap<OrderId, Order>,
+    /// The ids in `orders`, the oldest first.
+    ids: ArrayQueue<OrderId>,
+}
 
 impl Store {
     pub fn new() -> Self {
         Self::with_capacity(CAPACITY)
     }
 
-    fn with_capacity(orders: u64) -> Self {
-        // The default policy of moka turns new entries away when it is full; orders are wanted while they are new.
-        Self(Cache::builder().max_capacity(orders).eviction_policy(EvictionPolicy::lru()).build())
+    fn with_capacity(orders: usize) -> Self {
+        Self(Arc::new(Newest { orders: HashMap::new(), ids: ArrayQueue::new(orders) }))
     }
 
     pub fn find(&self, id: &OrderId) -> Option<Order> {
-        self.0.get(id)
+        self.0.orders.pin().get(id).cloned()
     }
 
     /// Takes up an order that was created, unless more is known of it: events of two kinds come in any order.
     pub fn created(&self, order: Order) {
-        self.0.entry(order.order_id.clone()).or_insert(order);
+        let id = order.order_id.clone();
+        if self.0.orders.pin().try_insert(id.clone(), order).is_ok() {
+            self.came(id);
+        }
     }
 
     /// Takes up an order that was shipped. It is the last that happens to one, and may be told twice.
     pub fn shipped(&self, order: Order) {
-        self.0.insert(order.order_id.clone(), order);
+        let id = order.order_id.clone();
+        if self.0.orders.pin().insert(id.clone(), order).is_none() {
+            self.came(id);
+        }
+    }
+
+    fn came(&self, id: OrderId) {
+        if let Some(oldest) = self.0.ids.force_push(id) {
+            self.0.orders.pin().remove(&oldest);
+        }
     }
 }
 
@@ -73,7 +93,6 @@ mod tests {
         let orders: Vec<_> = (0..100).map(|_| order()).collect();
         for order in &orders {
             store.created(order.clone());
-            store.0.run_pending_tasks();
         }
         assert!(orders[90..].iter().all(|order| store.find(&order.order_id).is_some()));
         assert!(orders[..90].iter().all(|order| store.find(&order.order_id).is_none()));
