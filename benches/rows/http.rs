@@ -1,6 +1,6 @@
-//! The row over HTTP: three processes of the order service on one server, beside axum that does nothing else.
+//! The rows over HTTP: three processes of the order service on one server, or one alone, beside axum that does nothing else.
 //!
-//! Each order is emitted at both qualities of service and handled on all three nodes, which is counted.
+//! Each order is emitted at both qualities of service and handled on all nodes, which is counted.
 
 use std::{
     io::{ErrorKind, Read},
@@ -44,12 +44,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long an event of QoS 0 may be under way when the last order was answered.
 const UNDER_WAY: Duration = Duration::from_millis(300);
 
-/// One run of one side.
-pub fn measure(side: Side, time: Duration) -> Result<Figure> {
+/// One run of one side. One node is alone; more share a server.
+pub fn measure(side: Side, nodes: usize, time: Duration) -> Result<Figure> {
     let runtime = tokio::runtime::Runtime::new().map_err(text)?;
     let time = (time * LONGER).max(Duration::from_secs(1));
     match side {
-        Side::Ours => Nodes::start()?.measure(&runtime, time),
+        Side::Ours => Nodes::start(&NODES[..nodes])?.measure(&runtime, time),
         Side::Bare => {
             let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).map_err(text)?;
             let port = listener.local_addr().map_err(text)?.port();
@@ -90,32 +90,34 @@ async fn create(Json(_): Json<NewOrder>) -> (StatusCode, [(HeaderName, String); 
     (StatusCode::CREATED, [(LOCATION, location)], Json(Placed { order_id, status: "Created", processed_by: "node1" }))
 }
 
-/// Three nodes, each a process, and the server between them.
+/// Nodes, each a process, and the server between them, if there are several.
 struct Nodes {
     running: Vec<Process>,
-    server: Server,
+    server: Option<Server>,
     port: u16,
 }
 
 impl Nodes {
-    fn start() -> Result<Self> {
-        let (program, server) = (order_service()?, Server::start(&ServerOptions::default())?);
-        let ports = [free_port()?, free_port()?, free_port()?];
+    fn start(names: &[&str]) -> Result<Self> {
+        let program = order_service()?;
+        let server = if names.len() > 1 { Some(Server::start(&ServerOptions::default())?) } else { None };
+        let url = server.as_ref().map_or_else(String::new, Server::url);
+        let ports = names.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
         let mut nodes = Self { running: Vec::new(), server, port: ports[0] };
-        for (id, port) in NODES.iter().zip(ports) {
+        for (id, port) in names.iter().zip(&ports) {
             let mut command = Process::command(&program, None);
             command
                 .args([id, port.to_string().as_str()])
-                .envs([("NATS_URL", nodes.server.url().as_str()), ("QUIET", "1"), ("RUST_LOG", "error")])
+                .envs([("NATS_URL", url.as_str()), ("QUIET", "1"), ("RUST_LOG", "error")])
                 .env_remove("ROUTING")
                 .stdout(Stdio::piped());
             nodes.running.push(Process::spawn(command)?);
         }
-        let deadline = Instant::now() + PATIENCE;
-        let sees = |port, all| http::get(port, "/health").is_ok_and(|answer| answer.field("onlineNodes") == Some(all));
-        while !ports.iter().all(|port| sees(*port, "3")) {
+        let (deadline, all) = (Instant::now() + PATIENCE, names.len().to_string());
+        let sees = |port| http::get(port, "/health").is_ok_and(|answer| answer.field("onlineNodes") == Some(&all));
+        while !ports.iter().all(|port| sees(*port)) {
             if Instant::now() > deadline {
-                return Err(format!("three nodes do not see each other after {PATIENCE:?}"));
+                return Err(format!("{all} nodes do not see each other after {PATIENCE:?}"));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -128,7 +130,9 @@ impl Nodes {
         let load = wrk(self.port, time)?;
         let after = self.used()?;
         requests += load.requests;
-        runtime.block_on(until_acknowledged(&self.server))?;
+        if let Some(server) = &self.server {
+            runtime.block_on(until_acknowledged(server))?;
+        }
         std::thread::sleep(UNDER_WAY);
         let counts = self.running.iter_mut().map(counted).collect::<Result<Vec<_>>>()?;
         check(&counts, requests)?;
@@ -138,7 +142,8 @@ impl Nodes {
     /// Processor time of all nodes, and of the server.
     fn used(&self) -> Result<(f64, f64)> {
         let nodes: Result<f64> = self.running.iter().map(|node| processor(&node.id().to_string())).sum();
-        let server = self.server.id().ok_or("the server does not run")?;
+        let Some(server) = &self.server else { return Ok((nodes?, 0.0)) };
+        let server = server.id().ok_or("the server does not run")?;
         Ok((nodes?, processor(&server.to_string())?))
     }
 }

@@ -60,8 +60,8 @@ pub enum Work {
     Ask,
     /// Requests to a handler that sleeps for [`ASLEEP`].
     AskSlow,
-    /// Orders over HTTP.
-    Http,
+    /// Orders over HTTP, to the first of so many nodes.
+    Http { nodes: usize },
     /// Inside a process, without layers or with the default ones.
     Send { layers: bool },
     /// Inside a process, from so many tasks.
@@ -94,10 +94,11 @@ const KB: usize = 1024;
 
 const TWO: &str = "client.publish and a subscription";
 const WINDOW: &str = "one publisher, 512 in flight";
+const AXUM: &str = "axum that does nothing else";
 const INLINE: &str = "client.request, answered inline";
 
 /// All rows.
-pub const ROWS: [Row; 26] = [
+pub const ROWS: [Row; 27] = [
     row("publish", "QoS 0, publish to handler, two connections", TWO, 16, Work::Publish),
     row("store", "QoS 1, publish acknowledged", "each caller waits for its own acknowledgement", 256, Work::Store),
     row("store-window", "QoS 1, publish acknowledged", WINDOW, 256, Work::StoreWindow),
@@ -108,7 +109,8 @@ pub const ROWS: [Row; 26] = [
     row("ask-one", "request and reply", INLINE, 1, Work::Ask),
     row("send-plain", "in process, `send`, no layers", "a boxed call", 1, Work::Send { layers: false }),
     row("send", "in process, `send`, default stack", "a boxed call", 1, Work::Send { layers: true }),
-    row("http", "POST /orders, three nodes", "axum that does nothing else", http::CONNECTIONS, Work::Http),
+    row("http", "POST /orders, three nodes", AXUM, http::CONNECTIONS, Work::Http { nodes: 3 }),
+    row("http-alone", "POST /orders, one node", AXUM, http::CONNECTIONS, Work::Http { nodes: 1 }),
     row("publish-1k", "QoS 0, publish to handler, 1 KB", TWO, 16, Work::Publish).sized(KB),
     row("publish-64k", "QoS 0, publish to handler, 64 KB", TWO, 16, Work::Publish).sized(64 * KB),
     row("store-1k", "QoS 1, publish acknowledged, 1 KB", WINDOW, 256, Work::StoreWindow).sized(KB),
@@ -214,7 +216,7 @@ impl Row {
         match self.work {
             Work::Send { layers } => return Ok(inside::send(side, layers, time)),
             Work::Tasks(keys) => return inside::tasks(side, self.callers, keys, time),
-            Work::Http => return http::measure(side, time),
+            Work::Http { nodes } => return http::measure(side, nodes, time),
             _ => {}
         }
         let server = Server::start(&ServerOptions::default())?;
@@ -245,7 +247,9 @@ impl Row {
             (Work::Deliver, Side::Bare) => bare::deliver(run).await,
             (Work::Ask | Work::AskSlow, Side::Ours) => ours::ask(run).await,
             (Work::Ask | Work::AskSlow, Side::Bare) => bare::ask(run).await,
-            (Work::Send { .. } | Work::Tasks(_) | Work::Http, _) => Err("has a server of its own, or none".to_owned()),
+            (Work::Send { .. } | Work::Tasks(_) | Work::Http { .. }, _) => {
+                Err("has a server of its own, or none".to_owned())
+            }
         }
     }
 }
