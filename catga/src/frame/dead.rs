@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{MessageEntry, Names, Raw, decode, encode, malformed};
+use super::{Before, MessageEntry, Raw, decode, encode, malformed};
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     error::{Error, Failure},
@@ -21,7 +21,7 @@ const MAX_TEXT: usize = 4 * 1024;
 /// A dead letter as it stands in a frame, alone.
 #[derive(Serialize, Deserialize)]
 struct DeadEntry<'a> {
-    id: u128,
+    id: MessageId,
     durable: &'a str,
     handler: Option<&'a str>,
     attempts: u32,
@@ -48,7 +48,7 @@ enum ContentEntry<'a> {
 /// `Codec` if it cannot be written.
 pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
     encode(DEAD, std::slice::from_ref(letter), 0, |letter| DeadEntry {
-        id: letter.id.as_u128(),
+        id: letter.id,
         durable: &letter.durable,
         handler: letter.handler.as_deref(),
         attempts: letter.attempts,
@@ -57,7 +57,7 @@ pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
         node: &letter.node,
         time_ms: letter.time_ms,
         content: match &letter.content {
-            DeadContent::Message(envelope) => ContentEntry::Message(Box::new(MessageEntry::of(envelope))),
+            DeadContent::Message(envelope) => ContentEntry::Message(Box::new(MessageEntry::of(envelope, None))),
             DeadContent::Unreadable(bytes) => ContentEntry::Unreadable(Raw(bytes)),
         },
     })
@@ -71,7 +71,7 @@ pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
 pub fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
     let mut letters = decode(DEAD, frame, |entry: DeadEntry<'_>| {
         Ok(DeadLetter {
-            id: MessageId::from_u128(entry.id),
+            id: entry.id,
             durable: Arc::from(entry.durable),
             handler: entry.handler.map(Arc::from),
             attempts: entry.attempts,
@@ -81,7 +81,7 @@ pub fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
             time_ms: entry.time_ms,
             content: match entry.content {
                 ContentEntry::Message(message) => {
-                    DeadContent::Message(Box::new(message.envelope(frame, &mut Names::default())?))
+                    DeadContent::Message(Box::new(message.envelope(frame, &mut Before::default())?))
                 }
                 ContentEntry::Unreadable(bytes) => DeadContent::Unreadable(frame.slice_ref(bytes.0)),
             },

@@ -22,7 +22,7 @@ use crate::{
 /// The first byte of a frame; no JSON text starts with it.
 pub(crate) const MAGIC: u8 = 0xCA;
 /// The version of the layout.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 /// The most messages that one frame holds.
 pub const MAX_MESSAGES: usize = 128;
 
@@ -39,20 +39,25 @@ fn in_one_piece<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::
     serializer.serialize_bytes(bytes)
 }
 
-/// An envelope as it stands in a frame; borrowed, so that a payload is not copied on the way in.
+/// An envelope as it stands in a frame; borrowed, so that a payload is not copied on the way in. What is the same in nearly
+/// all entries of a frame stands in the first of them.
 #[derive(Serialize, Deserialize)]
 struct MessageEntry<'a> {
-    id: u128,
-    name: &'a str,
+    id: MessageId,
+    /// None is that of the entry before.
+    name: Option<&'a str>,
     kind: Kind,
-    source: &'a str,
-    correlation: u128,
-    causation: Option<u128>,
+    /// None is that of the entry before.
+    source: Option<&'a str>,
+    /// None is the id itself.
+    correlation: Option<MessageId>,
+    causation: Option<MessageId>,
     time_ms: u64,
     headers: Headers,
     repeat: bool,
     sequence: u64,
-    incarnation: u64,
+    /// None is that of the entry before.
+    incarnation: Option<u64>,
     request: Option<RequestPart>,
     retry: Option<RetryPart>,
     #[serde(borrow)]
@@ -60,19 +65,20 @@ struct MessageEntry<'a> {
 }
 
 impl<'a> MessageEntry<'a> {
-    fn of(envelope: &'a Envelope) -> Self {
+    fn of(envelope: &'a Envelope, before: Option<&Envelope>) -> Self {
         Self {
-            id: envelope.id.as_u128(),
-            name: &envelope.name,
+            id: envelope.id,
+            name: (before.is_none_or(|before| before.name != envelope.name)).then_some(&*envelope.name),
             kind: envelope.kind,
-            source: &envelope.source,
-            correlation: envelope.correlation.as_u128(),
-            causation: envelope.causation.map(MessageId::as_u128),
+            source: (before.is_none_or(|before| before.source != envelope.source)).then_some(&*envelope.source),
+            correlation: (envelope.correlation != envelope.id).then_some(envelope.correlation),
+            causation: envelope.causation,
             time_ms: envelope.time_ms,
             headers: envelope.headers.clone(),
             repeat: envelope.repeat,
             sequence: envelope.sequence,
-            incarnation: envelope.incarnation,
+            incarnation: (before.is_none_or(|before| before.incarnation != envelope.incarnation))
+                .then_some(envelope.incarnation),
             request: envelope.request.clone(),
             retry: envelope.retry.clone(),
             payload: Raw(&envelope.payload),
@@ -80,39 +86,40 @@ impl<'a> MessageEntry<'a> {
     }
 
     /// The envelope; its payload shares the memory of the frame that the entry was read from.
-    fn envelope(self, frame: &Bytes, names: &mut Names) -> Result<Envelope, Error> {
+    fn envelope(self, frame: &Bytes, before: &mut Before) -> Result<Envelope, Error> {
         self.headers.check()?;
         Ok(Envelope {
-            id: MessageId::from_u128(self.id),
-            name: share(&mut names.name, self.name),
+            id: self.id,
+            name: or_before(self.name.map(Arc::from), &mut before.name)?,
             kind: self.kind,
-            source: share(&mut names.source, self.source),
-            correlation: MessageId::from_u128(self.correlation),
-            causation: self.causation.map(MessageId::from_u128),
+            source: or_before(self.source.map(Arc::from), &mut before.source)?,
+            correlation: self.correlation.unwrap_or(self.id),
+            causation: self.causation,
             time_ms: self.time_ms,
             headers: self.headers,
             payload: frame.slice_ref(self.payload.0),
             repeat: self.repeat,
             sequence: self.sequence,
-            incarnation: self.incarnation,
+            incarnation: or_before(self.incarnation, &mut before.incarnation)?,
             request: self.request,
             retry: self.retry,
         })
     }
 }
 
-/// The names in the entry before: nearly all entries of a frame share them.
+/// What the entries before had.
 #[derive(Default)]
-struct Names {
+struct Before {
     name: Option<Arc<str>>,
     source: Option<Arc<str>>,
+    incarnation: Option<u64>,
 }
 
-fn share(before: &mut Option<Arc<str>>, text: &str) -> Arc<str> {
-    match before {
-        Some(same) if **same == *text => same.clone(),
-        _ => before.insert(text.into()).clone(),
+fn or_before<T: Clone>(value: Option<T>, before: &mut Option<T>) -> Result<T, Error> {
+    if value.is_some() {
+        *before = value;
     }
+    before.clone().ok_or_else(|| malformed("its first entry leaves out what stands in an entry before"))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,7 +160,10 @@ pub(crate) fn take<T>(
 pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
     // Few have more beside their payload.
     let size = |envelope: &Envelope| envelope.payload.len() + envelope.name.len() + envelope.source.len() + 80;
-    encode(MESSAGES, envelopes, envelopes.iter().map(size).sum(), MessageEntry::of)
+    let mut before = None;
+    encode(MESSAGES, envelopes, envelopes.iter().map(size).sum(), |envelope| {
+        MessageEntry::of(envelope, before.replace(envelope))
+    })
 }
 
 /// How many messages a frame says that it holds.
@@ -167,8 +177,8 @@ pub(crate) fn count(frame: &Bytes) -> u64 {
 ///
 /// `Codec` for anything that is not a whole frame of messages in this version.
 pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
-    let mut names = Names::default();
-    decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame, &mut names))
+    let mut before = Before::default();
+    decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame, &mut before))
 }
 
 /// Writes replies as one frame.
@@ -228,7 +238,7 @@ fn encode<'a, T, E: Serialize>(
     frame_type: u8,
     items: &'a [T],
     size: usize,
-    entry: impl Fn(&'a T) -> E,
+    mut entry: impl FnMut(&'a T) -> E,
 ) -> Result<Bytes, Error> {
     if items.len() > MAX_MESSAGES {
         return Err(Error::not_started(
@@ -308,6 +318,24 @@ mod tests {
         assert_eq!(replies[0].result.as_ref().expect("a reply"), "{}");
         let error = replies[1].result.as_ref().expect_err("an error");
         assert_eq!(error.failure().and_then(|failure| failure.details_as()), Some(1));
+    }
+
+    #[test]
+    fn what_differs_from_the_entry_before_is_read_as_it_was() {
+        let mut envelopes = Vec::new();
+        for (name, source, incarnation) in [("a", "x", 1), ("a", "x", 1), ("b", "x", 2), ("b", "y", 2), ("a", "x", 1)] {
+            let mut own = Envelope::new(name.into(), Kind::Event, &source.into(), Bytes::new());
+            own.incarnation = incarnation;
+            envelopes.push(own);
+        }
+        envelopes[3].correlation = envelopes[0].id;
+        let frame = encode_messages(&envelopes).expect("it fits");
+        assert_eq!(decode_messages(&frame).expect("it is whole"), envelopes);
+
+        // Without the first entry the second has nothing to refer to.
+        let first = encode_messages(&envelopes[..1]).expect("it fits").len();
+        let rest = [&[MAGIC, VERSION, MESSAGES, 4], &frame[first..]].concat();
+        assert_eq!(decode_messages(&rest.into()).expect_err("nothing before").kind(), ErrorKind::Codec);
     }
 
     #[test]
