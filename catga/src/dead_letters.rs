@@ -60,7 +60,7 @@ impl DeadLetters {
             declared: false,
             replays,
         };
-        envelope.retry = letter.handler.map(again);
+        envelope.retry = letter.handler.map(again).map(Box::new);
         // Without a handler it is for all of them; those that have succeeded recognise it.
         envelope.repeat = true;
         let identity = MessageId::derived(&[b"replay", &id.as_u128().to_le_bytes(), &replays.to_le_bytes()]);

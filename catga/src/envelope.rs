@@ -140,9 +140,9 @@ pub struct Envelope {
     /// Larger at each start of the sender, whose numbers begin again then; 0 where there is no number.
     pub incarnation: u64,
     /// What only requests carry.
-    pub request: Option<RequestPart>,
+    pub request: Option<Box<RequestPart>>,
     /// What only a retry of an event carries.
-    pub retry: Option<RetryPart>,
+    pub retry: Option<Box<RetryPart>>,
 }
 
 /// What a request carries beside its message.

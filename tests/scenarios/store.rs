@@ -341,7 +341,7 @@ async fn copies_of_a_suspect_that_wait_while_one_of_them_runs_are_not_run() {
         let handler = "store.file".to_owned();
         let retry = RetryPart { handler, attempt: 1, crashes, declared: false, replays: 0 };
         let mut copy = message.clone();
-        copy.retry = Some(retry);
+        copy.retry = Some(Box::new(retry));
         let (noted, _) = mpsc::channel(64);
         store.send(Delivery::new(number, 1, Ok(vec![copy]), Arc::new(Noted(noted)))).await.unwrap();
     }

@@ -237,13 +237,13 @@ impl Call {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
         let mut envelope = self.envelope.clone();
-        envelope.request = Some(RequestPart {
+        envelope.request = Some(Box::new(RequestPart {
             token: 0,
             key: self.key.clone(),
             remaining_ms,
             deadline_ms: now_millis().saturating_add(remaining_ms),
             probe,
-        });
+        }));
         if probe {
             envelope.payload = Bytes::new();
         }

@@ -33,7 +33,6 @@ const RELIABLE_WINDOW: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Lane(mpsc::Sender<Item>);
 
-#[expect(clippy::large_enum_variant, reason = "nearly all items are messages: a box would cost each an allocation")]
 enum Item {
     Message(Envelope, Option<oneshot::Sender<Result<(), Error>>>),
     /// Answered when everything before it has left.

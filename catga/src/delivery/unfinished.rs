@@ -70,13 +70,13 @@ impl DurableTask {
     /// Stores a message alone for this durable, with the one handler that remains.
     pub(super) fn store_again(&mut self, sequence: u64, work: Work, delay: Duration) {
         let mut envelope = Envelope::clone(&work.envelope);
-        envelope.retry = Some(RetryPart {
+        envelope.retry = Some(Box::new(RetryPart {
             handler: work.handler.name.to_string(),
             attempt: work.attempt,
             crashes: work.crashes,
             declared: work.declared,
             replays: replays(&work.envelope),
-        });
+        }));
         envelope.repeat |= work.repeat;
         let identity = MessageId::derived(&[
             b"retry",

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Before, MessageEntry, Raw, decode, encode, malformed};
+use super::{
+    decode, encode,
+    entry::{Before, MessageEntry, Raw},
+    malformed,
+};
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
     error::{Error, Failure},

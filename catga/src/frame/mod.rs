@@ -5,18 +5,16 @@
 //! the bytes that are there.
 
 pub(crate) mod dead;
-
-use std::sync::Arc;
+mod entry;
 
 use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use self::entry::{Before, MessageEntry, Raw};
 use crate::{
-    envelope::{Envelope, Headers, Reply, RequestPart, RetryPart},
+    envelope::{Envelope, Reply},
     error::{Error, ErrorKind, RemoteError},
-    id::MessageId,
-    message::Kind,
 };
 
 /// The first byte of a frame; no JSON text starts with it.
@@ -29,98 +27,6 @@ pub const MAX_MESSAGES: usize = 128;
 const MESSAGES: u8 = 1;
 /// The type of a frame of replies.
 pub(crate) const REPLIES: u8 = 2;
-
-/// Bytes that are written in one piece: serde takes those of a slice one by one.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct Raw<'a>(#[serde(serialize_with = "in_one_piece")] &'a [u8]);
-
-fn in_one_piece<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
-}
-
-/// An envelope as it stands in a frame; borrowed, so that a payload is not copied on the way in. What is the same in nearly
-/// all entries of a frame stands in the first of them.
-#[derive(Serialize, Deserialize)]
-struct MessageEntry<'a> {
-    id: MessageId,
-    /// None is that of the entry before.
-    name: Option<&'a str>,
-    kind: Kind,
-    /// None is that of the entry before.
-    source: Option<&'a str>,
-    /// None is the id itself.
-    correlation: Option<MessageId>,
-    causation: Option<MessageId>,
-    time_ms: u64,
-    headers: Headers,
-    repeat: bool,
-    sequence: u64,
-    /// None is that of the entry before.
-    incarnation: Option<u64>,
-    request: Option<RequestPart>,
-    retry: Option<RetryPart>,
-    #[serde(borrow)]
-    payload: Raw<'a>,
-}
-
-impl<'a> MessageEntry<'a> {
-    fn of(envelope: &'a Envelope, before: Option<&Envelope>) -> Self {
-        Self {
-            id: envelope.id,
-            name: (before.is_none_or(|before| before.name != envelope.name)).then_some(&*envelope.name),
-            kind: envelope.kind,
-            source: (before.is_none_or(|before| before.source != envelope.source)).then_some(&*envelope.source),
-            correlation: (envelope.correlation != envelope.id).then_some(envelope.correlation),
-            causation: envelope.causation,
-            time_ms: envelope.time_ms,
-            headers: envelope.headers.clone(),
-            repeat: envelope.repeat,
-            sequence: envelope.sequence,
-            incarnation: (before.is_none_or(|before| before.incarnation != envelope.incarnation))
-                .then_some(envelope.incarnation),
-            request: envelope.request.clone(),
-            retry: envelope.retry.clone(),
-            payload: Raw(&envelope.payload),
-        }
-    }
-
-    /// The envelope; its payload shares the memory of the frame that the entry was read from.
-    fn envelope(self, frame: &Bytes, before: &mut Before) -> Result<Envelope, Error> {
-        self.headers.check()?;
-        Ok(Envelope {
-            id: self.id,
-            name: or_before(self.name.map(Arc::from), &mut before.name)?,
-            kind: self.kind,
-            source: or_before(self.source.map(Arc::from), &mut before.source)?,
-            correlation: self.correlation.unwrap_or(self.id),
-            causation: self.causation,
-            time_ms: self.time_ms,
-            headers: self.headers,
-            payload: frame.slice_ref(self.payload.0),
-            repeat: self.repeat,
-            sequence: self.sequence,
-            incarnation: or_before(self.incarnation, &mut before.incarnation)?,
-            request: self.request,
-            retry: self.retry,
-        })
-    }
-}
-
-/// What the entries before had.
-#[derive(Default)]
-struct Before {
-    name: Option<Arc<str>>,
-    source: Option<Arc<str>>,
-    incarnation: Option<u64>,
-}
-
-fn or_before<T: Clone>(value: Option<T>, before: &mut Option<T>) -> Result<T, Error> {
-    if value.is_some() {
-        *before = value;
-    }
-    before.clone().ok_or_else(|| malformed("its first entry leaves out what stands in an entry before"))
-}
 
 #[derive(Serialize, Deserialize)]
 struct ReplyEntry<'a> {
@@ -283,6 +189,11 @@ fn decode<'a, E: Deserialize<'a>, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        envelope::{RequestPart, RetryPart},
+        id::MessageId,
+        message::Kind,
+    };
 
     fn envelope(payload: &[u8]) -> Envelope {
         let mut envelope =
@@ -292,15 +203,20 @@ mod tests {
         envelope.sequence = u64::MAX;
         envelope.incarnation = u64::MAX;
         envelope.repeat = true;
-        envelope.request = Some(RequestPart {
+        envelope.request = Some(Box::new(RequestPart {
             token: 7,
             key: Some("key".into()),
             remaining_ms: 5_000,
             deadline_ms: u64::MAX,
             probe: false,
-        });
-        envelope.retry =
-            Some(RetryPart { handler: "orders.note".into(), attempt: 3, crashes: 2, declared: true, replays: 1 });
+        }));
+        envelope.retry = Some(Box::new(RetryPart {
+            handler: "orders.note".into(),
+            attempt: 3,
+            crashes: 2,
+            declared: true,
+            replays: 1,
+        }));
         envelope
     }
 
@@ -351,10 +267,16 @@ mod tests {
         (largest.id, largest.correlation, largest.causation, largest.time_ms) = (most, most, Some(most), u64::MAX);
         largest.headers.insert("long", "x".repeat(8_000)).expect("a good header");
         let key = Some("k".repeat(1_000));
-        largest.request =
-            Some(RequestPart { token: u64::MAX, key, remaining_ms: u64::MAX, deadline_ms: u64::MAX, probe: true });
+        largest.request = Some(Box::new(RequestPart {
+            token: u64::MAX,
+            key,
+            remaining_ms: u64::MAX,
+            deadline_ms: u64::MAX,
+            probe: true,
+        }));
         let (handler, most) = ("h".repeat(1_000), u32::MAX);
-        largest.retry = Some(RetryPart { handler, attempt: most, crashes: most, declared: true, replays: most });
+        largest.retry =
+            Some(Box::new(RetryPart { handler, attempt: most, crashes: most, declared: true, replays: most }));
         for envelope in [envelope(b"x"), largest] {
             let bytes = encode_messages(std::slice::from_ref(&envelope)).expect("it fits").len();
             assert!(bytes <= envelope.size(), "{bytes} of {}", envelope.size());

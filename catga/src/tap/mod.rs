@@ -274,8 +274,8 @@ mod tests {
     fn retries_requests_replies_and_dead_letters_are_taken_apart() {
         let retry = RetryPart { handler: "orders.note".into(), attempt: 3, crashes: 0, declared: false, replays: 0 };
         let request = RequestPart { token: 9, key: None, remaining_ms: 1, deadline_ms: 1, probe: false };
-        let stored = Envelope { retry: Some(retry), ..event() };
-        let asked = Envelope { kind: Kind::Command, request: Some(request), ..event() };
+        let stored = Envelope { retry: Some(Box::new(retry)), ..event() };
+        let asked = Envelope { kind: Kind::Command, request: Some(Box::new(request)), ..event() };
         let lines = shown("catga.retry.n~node1", &encode_messages(&[stored.clone(), asked]).expect("it fits"));
         assert!(
             lines[0].contains("frame 1/2 event") && lines[0].contains("attempt=3 handler=orders.note"),

@@ -347,8 +347,8 @@ mod tests {
         let retry = RetryPart { handler: "h".into(), attempt: 1, crashes: 0, declared: false, replays: 0 };
         let refused = [
             Envelope { kind: Kind::Command, ..event() },
-            Envelope { request: Some(request), ..event() },
-            Envelope { retry: Some(retry), ..event() },
+            Envelope { request: Some(Box::new(request)), ..event() },
+            Envelope { retry: Some(Box::new(retry)), ..event() },
             Envelope { payload: Bytes::from_static(b"no json"), ..event() },
             Envelope { payload: Bytes::from_static(b"1 2"), ..event() },
             Envelope { payload: Bytes::new(), ..event() },

@@ -57,13 +57,13 @@ pub(super) fn request(names: &Names, message: &Message) -> Result<Envelope, Erro
     envelope.name = name.into();
     envelope.source = format!("{MARK}{reply}").into();
     envelope.retry = None;
-    envelope.request = Some(RequestPart {
+    envelope.request = Some(Box::new(RequestPart {
         token: 0,
         key,
         remaining_ms,
         deadline_ms: now_millis().saturating_add(remaining_ms),
         probe: false,
-    });
+    }));
     Ok(envelope)
 }
 

@@ -96,8 +96,8 @@ fn message() -> impl Strategy<Value = Envelope> {
         |(event, kind, time_ms, request, retry, payload)| Envelope {
             kind,
             time_ms,
-            request,
-            retry,
+            request: request.map(Box::new),
+            retry: retry.map(Box::new),
             payload: payload.into(),
             ..event
         },
@@ -220,8 +220,13 @@ fn seeds() -> Vec<Bytes> {
     event.headers.insert("tenant", "acme").expect("a good header");
     event.headers.insert("traceparent", "00-1-2-01").expect("a good header");
     let mut request = Envelope { kind: Kind::Command, ..event.clone() };
-    request.request =
-        Some(RequestPart { token: 1, key: Some("k".into()), remaining_ms: 5_000, deadline_ms: 9, probe: false });
+    request.request = Some(Box::new(RequestPart {
+        token: 1,
+        key: Some("k".into()),
+        remaining_ms: 5_000,
+        deadline_ms: 9,
+        probe: false,
+    }));
     let failure = Failure::new("no", "never").details(7);
     let error = Error::handler("orders.place", failure.clone());
     let letter = DeadLetter {
