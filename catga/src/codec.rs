@@ -1,11 +1,14 @@
 //! How payloads become bytes: JSON, so that any language reads what catga sends.
 
-use std::cell::Cell;
+use std::{cell::Cell, panic::AssertUnwindSafe};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    message::AnyMessage,
+};
 
 /// The largest text that is written where the one before it was; a larger one keeps its memory.
 const REUSED: usize = 16 * 1024;
@@ -15,9 +18,14 @@ thread_local! {
 }
 
 pub(crate) fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Error> {
+    written(name, &|buffer| serde_json::to_writer(buffer, value))
+}
+
+/// What is the same for every type.
+fn written(name: &str, write: &dyn Fn(&mut Vec<u8>) -> serde_json::Result<()>) -> Result<Bytes, Error> {
     // A type whose own code encodes something finds no buffer and makes one.
     let mut buffer = BUFFER.take();
-    serde_json::to_writer(&mut buffer, value).map_err(|error| Error::encode(name, error))?;
+    write(&mut buffer).map_err(|error| Error::encode(name, error))?;
     if buffer.len() > REUSED {
         return Ok(buffer.into());
     }
@@ -29,13 +37,24 @@ pub(crate) fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Error
 
 /// [`decode`] of what came from elsewhere: a panic in the type's own code is an error of this message alone.
 pub(crate) fn decode_isolated<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
-    std::panic::catch_unwind(|| decode(name, bytes)).unwrap_or_else(|_| Err(panicked(name, "decoding")))
+    let mut decoded = None;
+    isolated(&mut || decoded = Some(decode(name, bytes)));
+    match decoded {
+        Some(decoded) => decoded,
+        None => Err(panicked(name, "decoding")),
+    }
 }
 
-/// [`encode`] on behalf of a handler: a panic in the type's own code is an error of this message alone.
-pub(crate) fn encode_isolated<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Error> {
-    let encoding = std::panic::AssertUnwindSafe(|| encode(name, value));
-    std::panic::catch_unwind(encoding).unwrap_or_else(|_| Err(panicked(name, "encoding")))
+/// Encodes on behalf of a handler: a panic in the type's own code is an error of this message alone.
+pub(crate) fn encode_isolated(message: &dyn AnyMessage) -> Result<Bytes, Error> {
+    let mut encoded = None;
+    isolated(&mut || encoded = Some(message.encode()));
+    encoded.unwrap_or_else(|| Err(panicked(message.name(), "encoding")))
+}
+
+/// Ends early if the work panics. What it was to leave behind is then not there.
+fn isolated(work: &mut dyn FnMut()) {
+    drop(std::panic::catch_unwind(AssertUnwindSafe(work)));
 }
 
 fn panicked(name: &str, what: &str) -> Error {
@@ -43,7 +62,10 @@ fn panicked(name: &str, what: &str) -> Error {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Error::decode(name, error))
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Ok(value),
+        Err(error) => Err(Error::decode(name, error)),
+    }
 }
 
 /// The bytes of a JSON text in a form that does not depend on the order of its members: maps have none.

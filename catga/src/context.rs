@@ -20,6 +20,7 @@ use crate::{
     envelope::{Envelope, Headers},
     error::Error,
     id::MessageId,
+    message::AnyMessage,
 };
 
 /// The most messages that one run of a handler may emit; a handler that emits more has a loop that does not end.
@@ -59,7 +60,7 @@ struct Inner {
     /// Whether every node runs the handler, each for itself.
     everywhere: bool,
     /// What leaves when the handler has succeeded.
-    emitted: SegQueue<Box<dyn Emission>>,
+    emitted: SegQueue<Emission>,
     /// How many were emitted, at most one more than may be; [`ENDED`] is added when the run has ended.
     emissions: AtomicUsize,
     cancellation: CancellationToken,
@@ -172,7 +173,7 @@ impl Context {
         &self.0.port
     }
 
-    pub(crate) fn push(&self, emission: Box<dyn Emission>) {
+    pub(crate) fn push(&self, emission: Emission) {
         let one_more = |count: usize| (count <= MAX_EMITTED).then_some(count + 1);
         match self.0.emissions.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
             Ok(before) if before < MAX_EMITTED => self.0.emitted.push(emission),
@@ -188,7 +189,7 @@ impl Context {
     }
 
     /// Takes what a run that has ended emitted, in order; `None` if that is more than may be.
-    pub(crate) fn take_emitted(&self) -> Option<Vec<Box<dyn Emission>>> {
+    pub(crate) fn take_emitted(&self) -> Option<Vec<Emission>> {
         let count = self.0.emissions.load(Ordering::Acquire) & !ENDED;
         let emitted: Vec<_> = std::iter::from_fn(|| self.0.emitted.pop()).collect();
         if count > MAX_EMITTED {
@@ -226,12 +227,13 @@ pub(crate) trait Port: Send + Sync + 'static {
 }
 
 /// An event that leaves when its handler has succeeded; the mediator knows how.
-pub(crate) trait Emission: Send + 'static {
-    fn name(&self) -> &'static str;
-    fn encode(&self) -> Result<Bytes, Error>;
-    fn leave(self: Box<Self>, context: Context, id: MessageId, payload: Bytes)
-    -> BoxFuture<'static, Result<(), Error>>;
+pub(crate) struct Emission {
+    pub(crate) event: Box<dyn AnyMessage>,
+    pub(crate) leave: Leave,
 }
+
+/// Lets go of an event that has been encoded.
+type Leave = fn(Box<dyn AnyMessage>, Context, MessageId, Bytes) -> BoxFuture<'static, Result<(), Error>>;
 
 /// Where the metadata of a message comes from.
 #[derive(Clone, Copy)]

@@ -3,20 +3,18 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::future::BoxFuture;
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     builder::Builder,
     cluster::Cluster,
-    codec,
     context::Context,
     dead_letters::DeadLetters,
     delivery::{counters::Counts, node::Node, table::Route},
     envelope::{Envelope, Headers},
     error::{Error, ErrorKind, Failure},
     extract::{FromContext, Missing, States},
-    message::{Event, Message, Request},
-    publishing::{Emitted, PublishOptions, Publishing},
+    message::{AnyMessage, Event, Request},
+    publishing::{PublishOptions, Publishing, emission},
     sending::{Extras, SendOptions, Sending},
     signal::Signals,
 };
@@ -77,15 +75,17 @@ impl Mediator {
         Sending::new(self.clone(), request, Some(Extras::boxed(options, None)))
     }
 
-    pub(crate) fn envelope<M: Message>(
+    pub(crate) fn envelope(
         &self,
         route: &Route,
-        message: &M,
+        message: &dyn AnyMessage,
         parent: Option<&Context>,
         headers: Headers,
     ) -> Result<Envelope, Error> {
         headers.check()?;
-        let mut envelope = Envelope::new(route.name.clone(), M::KIND, &self.node.id, self.node.encode(message)?);
+        let payload = message.encode()?;
+        self.node.check_size(message.name(), payload.len())?;
+        let mut envelope = Envelope::new(route.name.clone(), route.message.kind, &self.node.id, payload);
         envelope.headers = headers;
         if let Some(parent) = parent {
             envelope.correlation = parent.correlation();
@@ -240,13 +240,9 @@ impl std::fmt::Debug for Mediator {
     }
 }
 
-pub(crate) fn recode<T: Serialize + DeserializeOwned>(name: &str, value: &T) -> Result<T, Error> {
-    codec::decode(name, &codec::encode(name, value)?)
-}
-
 /// Only a type whose traits were written by hand gets here.
-pub(crate) fn unregistered<M: Message>() -> Error {
-    Error::configuration(format!("`{}` is not registered: derive `Command`, `Query` or `Event` for it", M::NAME))
+pub(crate) fn unregistered(name: &str) -> Error {
+    Error::configuration(format!("`{name}` is not registered: derive `Command`, `Query` or `Event` for it"))
 }
 
 pub(crate) fn killed() -> Error {
@@ -280,7 +276,7 @@ impl Context {
     /// A run emits at most 10,000 events: one that emits more fails. What a task emits that the handler started and that
     /// goes on after it does not leave; that is logged and counted.
     pub fn emit<E: Event>(&self, event: E) {
-        self.push(Box::new(Emitted(event)));
+        self.push(emission(Box::new(Some(event))));
     }
 
     /// Publishes an event at once, in the same conversation: correlation goes on, and this message is its cause. Unlike what

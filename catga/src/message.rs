@@ -3,13 +3,16 @@
 //! The derives implement these traits; a program names them in bounds only.
 
 use std::{
-    any::TypeId,
+    any::{Any, TypeId},
     fmt,
     panic::Location,
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{codec, error::Error};
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,6 +93,36 @@ pub trait Cloneable: Sized {
 impl<T: Clone> Cloneable for T {
     fn clone(&self) -> Self {
         T::clone(self)
+    }
+}
+
+/// What a handler answers, in short.
+pub(crate) trait Reply: Send + Sync + Serialize + DeserializeOwned + 'static {}
+
+impl<T: Send + Sync + Serialize + DeserializeOwned + 'static> Reply for T {}
+
+/// A message in the hands of its sender, whatever its type: an `Option` of it, which the handler that gets it takes.
+///
+/// What becomes of a message on its way is written for this, and not compiled for each type that a program sends.
+pub(crate) trait AnyMessage: Any + Send + Sync {
+    /// The name on the wire.
+    fn name(&self) -> &'static str;
+    /// The number of the type.
+    fn index(&self) -> usize;
+    fn encode(&self) -> Result<Bytes, Error>;
+}
+
+impl<M: Message> AnyMessage for Option<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn index(&self) -> usize {
+        M::slot().index()
+    }
+
+    fn encode(&self) -> Result<Bytes, Error> {
+        codec::encode(M::NAME, self)
     }
 }
 

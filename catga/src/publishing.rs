@@ -14,14 +14,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
-    codec,
     context::{Context, Emission, Metadata},
     delivery::{events, limits::LONGEST, node::Node, observe::Occurrence, table::Route},
     envelope::{Envelope, Headers},
     error::Error,
     id::MessageId,
-    mediator::{Mediator, killed, recode, unregistered},
-    message::{Event, Qos},
+    mediator::{Mediator, killed, unregistered},
+    message::{AnyMessage, Event, Qos},
 };
 
 /// How many events `publish_all` hands over before it waits for the store.
@@ -42,17 +41,19 @@ pub struct PublishOptions {
 #[must_use = "an event is published when its future is awaited"]
 pub struct Publishing<E> {
     mediator: Mediator,
-    state: State<E>,
+    /// Until it has been handled here, or a copy is on its way.
+    event: Option<E>,
+    state: State,
     /// The work for this type of event. A pointer, so that the future asks nothing of `E`: a call with something that is
     /// no event is then one mistake and not three.
     step: fn(&mut Self, &mut TaskContext<'_>) -> Poll<Result<(), Error>>,
 }
 
-enum State<E> {
+enum State {
     /// With the context of the handler that publishes it, if one does.
-    New(E, PublishOptions, Option<Context>),
+    New(PublishOptions, Option<Context>),
     /// Waits for room on the way to other nodes; then it is the turn of this one's handlers.
-    Leaving(BoxFuture<'static, ()>, E, OnceLock<Metadata>),
+    Leaving(BoxFuture<'static, ()>, OnceLock<Metadata>),
     /// Waits for room on the way to the store.
     Entering(BoxFuture<'static, Result<Stored, Error>>),
     Storing(Stored),
@@ -67,116 +68,90 @@ impl<E> Unpin for Publishing<E> {}
 
 impl<E: Event> Publishing<E> {
     pub(crate) fn new(mediator: Mediator, event: E, options: PublishOptions, parent: Option<Context>) -> Self {
-        Self { mediator, state: State::New(event, options, parent), step: Self::step }
+        Self { mediator, event: Some(event), state: State::New(options, parent), step: Self::step }
     }
 
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            match &mut self.state {
-                State::New(..) => {
-                    if let Some(result) = self.begin(cx) {
-                        return Poll::Ready(result);
-                    }
-                }
-                State::Leaving(leaving, event, metadata) => {
-                    ready!(leaving.poll_unpin(cx));
-                    self.mediator.handle_here(event, metadata, cx, || Occurrence::Sent);
-                    self.state = State::Done;
-                    return Poll::Ready(Ok(()));
-                }
-                State::Entering(entering) => self.state = State::Storing(ready!(entering.poll_unpin(cx))?),
-                State::Storing(storing) => {
-                    let stored = ready!(storing.poll_unpin(cx));
-                    self.state = State::Done;
-                    return Poll::Ready(stored);
-                }
-                // Polled again after its end.
-                State::Done => return Poll::Pending,
-            }
+        let poll = self.state.poll(&self.mediator, &self.event, cx);
+        if matches!(self.state, State::Entering(_) | State::Storing(_)) {
+            self.event = None;
         }
+        poll
     }
 
     /// Waits until it has been handed over; says whether the store is still to confirm it.
     fn poll_handed_over(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Error>> {
-        if let State::New(..) = self.state
-            && let Some(result) = self.begin(cx)
+        let poll = self.state.poll_handed_over(&self.mediator, &self.event, cx);
+        if poll.is_ready() {
+            self.event = None;
+        }
+        poll
+    }
+}
+
+impl State {
+    fn poll(
+        &mut self,
+        mediator: &Mediator,
+        event: &dyn AnyMessage,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            match self {
+                Self::New(..) => {
+                    if self.begin(mediator, event, cx)? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Self::Leaving(leaving, metadata) => {
+                    ready!(leaving.poll_unpin(cx));
+                    if let Some(route) = mediator.node.handlers.route(event.index()) {
+                        mediator.handle_here(route, event, metadata, cx, || Occurrence::Sent);
+                    }
+                    *self = Self::Done;
+                    return Poll::Ready(Ok(()));
+                }
+                Self::Entering(entering) => *self = Self::Storing(ready!(entering.poll_unpin(cx))?),
+                Self::Storing(storing) => {
+                    let stored = ready!(storing.poll_unpin(cx));
+                    *self = Self::Done;
+                    return Poll::Ready(stored);
+                }
+                // Polled again after its end.
+                Self::Done => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_handed_over(
+        &mut self,
+        mediator: &Mediator,
+        event: &dyn AnyMessage,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<bool, Error>> {
+        if let Self::New(..) = self
+            && self.begin(mediator, event, cx)?
+        {
+            return Poll::Ready(Ok(false));
+        }
+        if !matches!(self, Self::Storing(_))
+            && let Poll::Ready(result) = self.poll(mediator, event, cx)
         {
             return Poll::Ready(result.map(|()| false));
         }
-        if !matches!(self.state, State::Storing(_))
-            && let Poll::Ready(result) = self.step(cx)
-        {
-            return Poll::Ready(result.map(|()| false));
-        }
-        match self.state {
-            State::Storing(_) => Poll::Ready(Ok(true)),
+        match self {
+            Self::Storing(_) => Poll::Ready(Ok(true)),
             _ => Poll::Pending,
         }
     }
 
-    /// Starts; nearly always there is room on the way, and an event of QoS 0 is done with at once.
-    fn begin(&mut self, cx: &mut TaskContext<'_>) -> Option<Result<(), Error>> {
-        let State::New(event, options, parent) = std::mem::replace(&mut self.state, State::Done) else { return None };
-        match self.hand_over(event, options, parent.as_ref(), cx) {
-            Ok(Some(state)) => {
-                self.state = state;
-                None
-            }
-            Ok(None) => Some(Ok(())),
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    fn hand_over(
-        &self,
-        event: E,
-        options: PublishOptions,
-        parent: Option<&Context>,
-        cx: &mut TaskContext<'_>,
-    ) -> Result<Option<State<E>>, Error> {
-        let mediator = &self.mediator;
-        mediator.check_open()?;
-        let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
-        route.sent.add(1);
-        let timeout = options.timeout.unwrap_or(mediator.node.limits.send_deadline).min(LONGEST);
-        if E::QOS == Qos::AtLeastOnce {
-            let envelope = self.envelope(route, &event, options, parent)?;
-            return Ok(Some(match mediator.store(route, envelope, timeout, || Occurrence::Sent) {
-                Ok(storing) => State::Storing(storing),
-                Err(entering) => State::Entering(entering),
-            }));
-        }
-        let metadata = OnceLock::new();
-        let others = !mediator.node.private;
-        if others || options.id.is_some() || !options.headers.is_empty() || parent.is_some() {
-            let envelope = self.envelope(route, &event, options, parent)?;
-            if !route.events.is_empty() || mediator.node.observer.is_some() {
-                // The cell is empty: setting it cannot fail.
-                drop(metadata.set(Metadata::of(&envelope, None)));
-            }
-            if others && let Some(leaving) = mediator.hand_over::<E>(route, envelope) {
-                return Ok(Some(State::Leaving(leaving, event, metadata)));
-            }
-        }
-        mediator.handle_here(&event, &metadata, cx, || Occurrence::Sent);
-        Ok(None)
-    }
-
-    fn envelope(
-        &self,
-        route: &Route,
-        event: &E,
-        options: PublishOptions,
-        parent: Option<&Context>,
-    ) -> Result<Envelope, Error> {
-        let mut envelope = self.mediator.envelope(route, event, parent, options.headers)?;
-        if let Some(id) = options.id {
-            (envelope.id, envelope.repeat) = (id, true);
-            if parent.is_none() {
-                envelope.correlation = id;
-            }
-        }
-        Ok(envelope)
+    /// Starts, and says whether that was all: nearly always there is room on the way, and an event of QoS 0 is done with at once.
+    #[inline]
+    fn begin(&mut self, mediator: &Mediator, event: &dyn AnyMessage, cx: &mut TaskContext<'_>) -> Result<bool, Error> {
+        let Self::New(options, parent) = std::mem::replace(self, Self::Done) else { return Ok(false) };
+        let Some(going) = mediator.begin_to_publish(event, options, parent.as_ref(), cx)? else { return Ok(true) };
+        *self = going;
+        Ok(false)
     }
 }
 
@@ -195,40 +170,105 @@ impl<E> fmt::Debug for Publishing<E> {
 }
 
 impl Mediator {
+    fn begin_to_publish(
+        &self,
+        event: &dyn AnyMessage,
+        options: PublishOptions,
+        parent: Option<&Context>,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<Option<State>, Error> {
+        self.check_open()?;
+        let Some(route) = self.node.handlers.route(event.index()) else { return Err(unregistered(event.name())) };
+        route.sent.add(1);
+        let timeout = options.timeout.unwrap_or(self.node.limits.send_deadline).min(LONGEST);
+        if route.message.qos == Qos::AtLeastOnce {
+            let envelope = self.envelope_of_event(route, event, options, parent)?;
+            return Ok(Some(match self.store(route, envelope, timeout, || Occurrence::Sent) {
+                Ok(storing) => State::Storing(storing),
+                Err(entering) => State::Entering(entering),
+            }));
+        }
+        let metadata = OnceLock::new();
+        let others = !self.node.private;
+        if others || options.id.is_some() || !options.headers.is_empty() || parent.is_some() {
+            let envelope = self.envelope_of_event(route, event, options, parent)?;
+            if !route.events.is_empty() || self.node.observer.is_some() {
+                // The cell is empty: setting it cannot fail.
+                drop(metadata.set(Metadata::of(&envelope, None)));
+            }
+            if others && let Some(leaving) = self.hand_over(route, event.index(), envelope) {
+                return Ok(Some(State::Leaving(leaving, metadata)));
+            }
+        }
+        self.handle_here(route, event, &metadata, cx, || Occurrence::Sent);
+        Ok(None)
+    }
+
+    fn envelope_of_event(
+        &self,
+        route: &Route,
+        event: &dyn AnyMessage,
+        options: PublishOptions,
+        parent: Option<&Context>,
+    ) -> Result<Envelope, Error> {
+        let mut envelope = self.envelope(route, event, parent, options.headers)?;
+        if let Some(id) = options.id {
+            (envelope.id, envelope.repeat) = (id, true);
+            if parent.is_none() {
+                envelope.correlation = id;
+            }
+        }
+        Ok(envelope)
+    }
+
     /// Hands an event of QoS 0 to the other nodes; gives a future if it has to wait for room. What finds none is counted.
-    fn hand_over<E: Event>(&self, route: &Route, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
+    fn hand_over(&self, route: &Route, index: usize, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
         let envelope = self.node.lane(route).try_hand_over(envelope).err()?;
         let node = self.node.clone();
         Some(Box::pin(async move {
-            let Some(route) = node.handlers.route::<E>() else { return };
+            let Some(route) = node.handlers.route(index) else { return };
             let id = envelope.id;
             if let Err(error) = node.lane(route).hand_over(*envelope, node.limits.publish_timeout).await {
                 node.counters.drop_events(1, "the lane is full");
-                node.observe(E::NAME, id, || Occurrence::Dropped);
+                node.observe(route.message.name, id, || Occurrence::Dropped);
                 tracing::debug!(target: "catga::delivery", %error, "an event of QoS 0 was dropped");
             }
         }))
     }
 
     /// Gives an event of QoS 0 to the handlers of this node.
-    fn handle_here<E: Event>(
+    #[inline]
+    fn handle_here(
         &self,
-        event: &E,
+        route: &Route,
+        event: &dyn AnyMessage,
         metadata: &OnceLock<Metadata>,
         cx: &mut TaskContext<'_>,
-        how: impl FnOnce() -> Occurrence,
+        how: fn() -> Occurrence,
     ) {
-        let Some(route) = self.node.handlers.route::<E>() else { return };
         if route.events.is_empty() {
             self.node.mention_unhandled(route);
         }
-        if self.node.observer.is_none() {
-            return events::handle_here(&self.node, route, event, metadata, cx);
+        match self.node.observer {
+            None => events::handle_here(&self.node, route, event, metadata, cx),
+            Some(_) => self.handle_observed(route, event, metadata, cx, how),
         }
-        // Under a test, as if it had come from another node.
-        self.node.observe(E::NAME, metadata.get_or_init(Metadata::fresh).id, how);
-        match recode(E::NAME, event) {
-            Ok(event) => events::handle_here(&self.node, route, &event, metadata, cx),
+    }
+
+    /// Under a test, as if it had come from another node.
+    #[cold]
+    fn handle_observed(
+        &self,
+        route: &Route,
+        event: &dyn AnyMessage,
+        metadata: &OnceLock<Metadata>,
+        cx: &mut TaskContext<'_>,
+        how: fn() -> Occurrence,
+    ) {
+        self.node.observe(event.name(), metadata.get_or_init(Metadata::fresh).id, how);
+        let Some(first) = route.events.first() else { return };
+        match event.encode().and_then(|payload| first.erased().decode(&payload)) {
+            Ok(event) => events::handle_here(&self.node, route, &*event, metadata, cx),
             Err(error) => tracing::error!(target: "catga", %error, "an event does not survive its encoding"),
         }
     }
@@ -240,7 +280,7 @@ impl Mediator {
         route: &Route,
         envelope: Envelope,
         timeout: Duration,
-        how: impl FnOnce() -> Occurrence,
+        how: fn() -> Occurrence,
     ) -> Result<Stored, BoxFuture<'static, Result<Stored, Error>>> {
         if route.events.is_empty() {
             self.node.mention_unhandled(route);
@@ -317,54 +357,39 @@ fn unless_killed<R: Send + 'static>(
 }
 
 /// An event that waits for its handler to succeed.
-pub(crate) struct Emitted<E>(pub(crate) E);
+pub(crate) fn emission(event: Box<dyn AnyMessage>) -> Emission {
+    Emission { event, leave: |event, context, id, payload| Box::pin(leave(event, context, id, payload)) }
+}
 
-impl<E: Event> Emission for Emitted<E> {
-    fn name(&self) -> &'static str {
-        E::NAME
+async fn leave(event: Box<dyn AnyMessage>, context: Context, id: MessageId, payload: Bytes) -> Result<(), Error> {
+    let mediator = Mediator::of(&context);
+    let Some(route) = mediator.node.handlers.route(event.index()) else { return Err(unregistered(event.name())) };
+    mediator.node.check_size(event.name(), payload.len())?;
+    route.sent.add(1);
+    let mut envelope = Envelope::new(route.name.clone(), route.message.kind, &mediator.node.id, payload);
+    envelope.id = id;
+    envelope.correlation = context.correlation();
+    envelope.causation = Some(context.id());
+    envelope.headers.follow(context.headers());
+    envelope.repeat = context.attempt() > 1 || context.metadata().repeat;
+    if route.message.qos == Qos::AtLeastOnce {
+        let timeout = mediator.node.limits.send_deadline;
+        let storing = match mediator.store(route, envelope, timeout, || Occurrence::Emitted) {
+            Ok(storing) => storing,
+            Err(entering) => entering.await?,
+        };
+        return storing.await;
     }
-
-    fn encode(&self) -> Result<Bytes, Error> {
-        codec::encode_isolated(E::NAME, &self.0)
+    let metadata = OnceLock::from(Metadata::of(&envelope, None));
+    if !mediator.node.private
+        && let Some(leaving) = mediator.hand_over(route, event.index(), envelope)
+    {
+        leaving.await;
     }
-
-    fn leave(
-        self: Box<Self>,
-        context: Context,
-        id: MessageId,
-        payload: Bytes,
-    ) -> BoxFuture<'static, Result<(), Error>> {
-        Box::pin(async move {
-            let mediator = Mediator::of(&context);
-            let Some(route) = mediator.node.handlers.route::<E>() else { return Err(unregistered::<E>()) };
-            mediator.node.check_size(E::NAME, payload.len())?;
-            route.sent.add(1);
-            let mut envelope = Envelope::new(route.name.clone(), E::KIND, &mediator.node.id, payload);
-            envelope.id = id;
-            envelope.correlation = context.correlation();
-            envelope.causation = Some(context.id());
-            envelope.headers.follow(context.headers());
-            envelope.repeat = context.attempt() > 1 || context.metadata().repeat;
-            if E::QOS == Qos::AtLeastOnce {
-                let timeout = mediator.node.limits.send_deadline;
-                let storing = match mediator.store(route, envelope, timeout, || Occurrence::Emitted) {
-                    Ok(storing) => storing,
-                    Err(entering) => entering.await?,
-                };
-                return storing.await;
-            }
-            let metadata = OnceLock::from(Metadata::of(&envelope, None));
-            if !mediator.node.private
-                && let Some(leaving) = mediator.hand_over::<E>(route, envelope)
-            {
-                leaving.await;
-            }
-            std::future::poll_fn(|cx| {
-                mediator.handle_here(&self.0, &metadata, cx, || Occurrence::Emitted);
-                Poll::Ready(())
-            })
-            .await;
-            Ok(())
-        })
-    }
+    std::future::poll_fn(|cx| {
+        mediator.handle_here(route, &*event, &metadata, cx, || Occurrence::Emitted);
+        Poll::Ready(())
+    })
+    .await;
+    Ok(())
 }

@@ -16,7 +16,6 @@ use super::{
     node::Node,
     requests::{Ask, abandoned},
     server::LocalRequest,
-    table::{HandlerTable, Route},
 };
 use crate::{
     cluster::routing::choose,
@@ -34,8 +33,8 @@ const GETTING_TO_KNOW: Duration = Duration::from_millis(500);
 /// A request that is to be sent.
 pub(crate) struct Call {
     pub(crate) node: Arc<Node>,
-    /// Finds what the node knows of the message type.
-    pub(crate) route: fn(&HandlerTable) -> Option<&Route>,
+    /// The number of the message type.
+    pub(crate) index: usize,
     pub(crate) envelope: Envelope,
     pub(crate) key: Option<String>,
     /// The only node that may have it.
@@ -138,7 +137,7 @@ impl Call {
             return (!tried.contains(target)).then(|| target.clone());
         }
         let table = self.node.cluster.table().load();
-        let (name, route) = (&self.envelope.name, (self.route)(&self.node.handlers)?);
+        let (name, route) = (&self.envelope.name, self.node.handlers.route(self.index)?);
         choose(&table, name, self.key.as_deref(), self.node.routing, &route.turn, tried).map(|view| view.id.clone())
     }
 

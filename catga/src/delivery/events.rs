@@ -1,6 +1,7 @@
 //! Events of QoS 0: to this node's own handlers in place, and from other nodes as they arrive.
 
 use std::{
+    any::Any,
     cell::Cell,
     sync::{Arc, OnceLock, atomic::Ordering},
     task::{Context as TaskContext, Poll},
@@ -19,9 +20,7 @@ use super::{
 use crate::{
     context::{Metadata, Run, Source},
     envelope::Envelope,
-    error::Failure,
-    handler::failed,
-    message::Event,
+    handler::{Given, Unpacked, begun},
     middleware::{
         gate::{Entry, Permit},
         run::{RunError, Started, finish_with_retries, start},
@@ -46,21 +45,21 @@ fn poll_in_place(started: &mut Started<()>, cx: &mut TaskContext<'_>) -> Poll<Re
 
 /// Gives an event of QoS 0 to this node's own handlers. Hot: each is polled once here; only one that is not ready then
 /// gets a task. The event is cloned for each handler, because a failed run is repeated.
-pub(crate) fn handle_here<E: Event>(
+pub(crate) fn handle_here(
     node: &Arc<Node>,
     route: &Route,
-    event: &E,
+    event: &dyn Any,
     metadata: &OnceLock<Metadata>,
     cx: &mut TaskContext<'_>,
 ) {
     for handler in &route.events {
-        let Some(typed) = handler.typed::<E>() else { continue };
-        let run = || EventRun::new(node, handler, event, metadata);
+        let Some(typed) = handler.typed::<()>() else { continue };
+        let run = || EventRun::new(node, handler, typed.keep(Given::Copied(event)), metadata);
         match handler.enter() {
             Entry::Now(pass) if !IN_PLACE.get() => {
                 let mut begin = Run::new(&**node, &handler.name, Source::Lazy(metadata));
                 begin.everywhere = handler.group.is_none();
-                let mut started = start(begin, &handler.meter, |begin| typed.start(event.clone(), begin));
+                let mut started = start(begin, &handler.meter, |begin| begun(typed.start(Given::Copied(event), begin)));
                 match poll_in_place(&mut started, cx) {
                     Poll::Ready(Ok(())) => handled(node, handler, metadata, 1),
                     Poll::Ready(Err(error)) => run().spawn(Err(error), pass.keep()),
@@ -92,13 +91,12 @@ enum Content {
 impl Content {
     fn start(&self, handler: &HandlerEntry, mut run: Run<'_>) -> Started<()> {
         run.everywhere = handler.group.is_none();
-        start(run, &handler.meter, |run| match self {
-            Self::Decoded(message) => handler.erased().start_event(&**message, run),
-            Self::Encoded(payload) => handler.erased().start_encoded(payload, run).unwrap_or_else(|error| {
-                // It will not be read the next time, either.
-                failed(Failure::new("codec", error.to_string()).permanent())
-            }),
-        })
+        let event = match self {
+            Self::Decoded(event) => Given::Copied(&**event),
+            Self::Encoded(payload) => Given::Encoded(payload),
+        };
+        // What cannot be read will not be read the next time, either.
+        start(run, &handler.meter, |run| begun(handler.erased().start_event(event, run)))
     }
 }
 
@@ -111,11 +109,11 @@ struct EventRun {
 }
 
 impl EventRun {
-    fn new<E: Event>(node: &Arc<Node>, handler: &Arc<HandlerEntry>, event: &E, metadata: &OnceLock<Metadata>) -> Self {
+    fn new(node: &Arc<Node>, handler: &Arc<HandlerEntry>, event: Unpacked, metadata: &OnceLock<Metadata>) -> Self {
         Self {
             node: node.clone(),
             handler: handler.clone(),
-            content: Content::Decoded(Arc::new(event.clone())),
+            content: Content::Decoded(event.into()),
             metadata: metadata.get_or_init(Metadata::fresh).clone(),
         }
     }

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,11 +23,9 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Routing},
-    codec,
     context::{Context, Port},
     error::{Error, ErrorKind, Outcome},
     id::MessageId,
-    message::Message,
     transport::{Capabilities, Link},
 };
 
@@ -82,13 +79,6 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Encodes a message and checks that the transport can carry it.
-    pub(crate) fn encode<M: Message>(&self, message: &M) -> Result<Bytes, Error> {
-        let payload = codec::encode(M::NAME, message)?;
-        self.check_size(M::NAME, payload.len())?;
-        Ok(payload)
-    }
-
     /// Refuses what the transport cannot carry.
     pub(crate) fn check_size(&self, name: &str, size: usize) -> Result<(), Error> {
         let limit = self.link.max_payload();

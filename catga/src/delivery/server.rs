@@ -3,7 +3,7 @@
 //! It owns the memory of requests. A handler is polled once here; what is not ready then goes on in a task of its own, to
 //! its end, whoever still waits.
 
-use std::{any::Any, collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -18,6 +18,7 @@ use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Retry},
     frame::{self, MAX_MESSAGES, MAX_TOGETHER},
+    handler::{Given, Unpacked, begun},
     id::content,
     idempotency::{Keep, Key, Memory, Verdict},
     message::Kind,
@@ -264,7 +265,7 @@ fn too_late() -> Error {
 struct RequestRun {
     node: Arc<Node>,
     handler: Arc<HandlerEntry>,
-    message: Box<dyn Any + Send + Sync>,
+    message: Unpacked,
     metadata: Metadata,
     envelope: Envelope,
     key: Key,
@@ -274,7 +275,9 @@ impl RequestRun {
     fn start(&self, attempt: u32) -> Started<Bytes> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
         run.attempt = attempt;
-        start(run, &self.handler.meter, |run| self.handler.erased().start_any(&*self.message, run))
+        start(run, &self.handler.meter, |run| {
+            begun(self.handler.erased().start_any(Given::Copied(&*self.message), run))
+        })
     }
 
     /// Whether no further run follows this result.

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use super::lane::Lane;
 use crate::{
     handler::{Bound, ErasedHandler, Start, Typed},
-    message::{Message, MessageInfo, Place, Qos},
+    message::{MessageInfo, Place, Qos},
     middleware::{
         gate::{Entry, Gate, Pass},
         meter::{Meter, Shown},
@@ -37,15 +37,16 @@ pub(crate) struct HandlerEntry {
 }
 
 impl HandlerEntry {
-    /// The handler for callers that hold the message. Hot.
-    pub(crate) fn typed<M: Message>(&self) -> Option<&Arc<dyn Start<M>>> {
-        self.bound.typed.downcast_ref::<Typed<M>>().map(|typed| &typed.0)
+    /// The handler for callers that want the reply. Hot.
+    pub(crate) fn typed<R: 'static>(&self) -> Option<&Arc<dyn Start<R>>> {
+        self.bound.typed.downcast_ref::<Typed<R>>().map(|typed| &typed.0)
     }
 
     pub(crate) fn erased(&self) -> &Arc<dyn ErasedHandler> {
         &self.bound.erased
     }
 
+    #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
         self.gate.enter()
     }
@@ -122,9 +123,9 @@ impl HandlerTable {
         }
     }
 
-    /// The route of a type. Hot: one index.
-    pub(crate) fn route<M: Message>(&self) -> Option<&Route> {
-        self.slots.get(M::slot().index())?.as_ref()
+    /// The route of the type with this number. Hot: one index.
+    pub(crate) fn route(&self, index: usize) -> Option<&Route> {
+        self.slots.get(index)?.as_ref()
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Route> {

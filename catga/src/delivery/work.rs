@@ -9,7 +9,7 @@ use crate::{
     context::{Run, Source},
     envelope::Envelope,
     error::Failure,
-    handler::failed,
+    handler::{Given, failed},
     middleware::{
         gate::Permit,
         run::{RunError, Started, start},
@@ -65,7 +65,7 @@ impl Work {
         let mut run = Run::new(&**node, &self.handler.name, Source::Arrived(&self.envelope, self.repeat));
         (run.attempt, run.everywhere) = (self.attempt, self.handler.group.is_none());
         start(run, &self.handler.meter, |run| {
-            let running = self.handler.erased().start_encoded(&self.envelope.payload, run);
+            let running = self.handler.erased().start_event(Given::Encoded(&self.envelope.payload), run);
             // Retried like a failure: another member may be newer.
             running.unwrap_or_else(|error| failed(Failure::new("codec", error.to_string())))
         })

@@ -91,6 +91,7 @@ impl Gate {
     }
 
     /// Asks for a permit, and for no place in the queue.
+    #[inline]
     pub(crate) fn try_enter(&self) -> Option<Pass<'_>> {
         let shared = &self.0;
         let free = |count: usize| (count < shared.limit).then_some(count + 1);
@@ -99,6 +100,7 @@ impl Gate {
     }
 
     /// Asks for a turn. Hot: the free gate costs one atomic operation here and one at the end.
+    #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
         match self.try_enter() {
             Some(pass) => Entry::Now(pass),

@@ -13,14 +13,14 @@ use tower::{Layer, Service, ServiceExt, layer::layer_fn, util::BoxCloneSyncServi
 use crate::{
     context::{Context, Run},
     error::{BoxError, Failure},
-    handler::{ErasedHandler, Running, StartBoxed},
+    handler::{ErasedHandler, Running, StartBoxed, Unpacked},
     message::{Kind, MessageInfo},
 };
 
 /// One run of a handler, as a layer sees it.
 pub struct Call {
     context: Context,
-    message: Box<dyn Any + Send>,
+    message: Unpacked,
     info: MessageInfo,
 }
 
@@ -42,7 +42,7 @@ impl Call {
 
     /// The message, if it is of this type.
     pub fn message<M: 'static>(&self) -> Option<&M> {
-        self.message.downcast_ref()
+        self.message.downcast_ref::<Option<M>>()?.as_ref()
     }
 }
 
@@ -151,10 +151,10 @@ struct Layered {
 }
 
 impl StartBoxed for Layered {
-    fn start_boxed(&self, message: Box<dyn Any + Send>, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>> {
+    fn start_boxed(&self, message: Unpacked, run: &mut Run<'_>) -> Running<Box<dyn Any + Send>> {
         let call = Call { context: run.context().clone(), message, info: self.info };
         let service = self.service.clone();
-        Box::pin(async move { service.oneshot(call).await.map(|answer| answer.0).map_err(into_failure) })
+        Running::new(async move { service.oneshot(call).await.map(|answer| answer.0).map_err(into_failure) })
     }
 }
 

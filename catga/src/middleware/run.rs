@@ -12,9 +12,10 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    codec,
     context::{Context, MAX_EMITTED, Run},
     error::{ErrorKind, Failure, Retry},
-    handler::{Running, poll_isolated},
+    handler::{Running, failed, poll_isolated},
     id::MessageId,
     middleware::{
         meter::{Meter, Timing},
@@ -83,7 +84,7 @@ pub(crate) fn start<R: Send + 'static>(
     let timing = Some(meter.begin());
     let span = tracing::debug_span!(target: "catga", "handler", name = %run.handler, attempt = run.attempt);
     let running = std::panic::catch_unwind(AssertUnwindSafe(|| make(&mut run)))
-        .unwrap_or_else(|payload| Box::pin(std::future::ready(Err(Failure::panicked(&*payload)))));
+        .unwrap_or_else(|payload| failed(Failure::panicked(&*payload)));
     Started { running, context: run.context, reply: None, span, timing }
 }
 
@@ -161,8 +162,9 @@ async fn leave(context: Context) -> Result<(), Failure> {
     // All are encoded before the first leaves: what cannot travel keeps the others back.
     let mut ready = Vec::with_capacity(emitted.len());
     for emission in emitted {
-        let name = emission.name();
-        let payload = emission.encode().map_err(|error| Failure::new("emit", error.to_string()).permanent())?;
+        let name = emission.event.name();
+        let payload = codec::encode_isolated(&*emission.event)
+            .map_err(|error| Failure::new("emit", error.to_string()).permanent())?;
         let content = crate::id::fingerprint(&[name.as_bytes(), &payload]);
         let nth = occurrences.entry(content).or_default();
         *nth += 1;
@@ -171,8 +173,8 @@ async fn leave(context: Context) -> Result<(), Failure> {
         ready.push((emission, id, payload));
     }
     for (emission, id, payload) in ready {
-        let name = emission.name();
-        emission.leave(context.clone(), id, payload).await.map_err(|error| {
+        let name = emission.event.name();
+        (emission.leave)(emission.event, context.clone(), id, payload).await.map_err(|error| {
             let failure = Failure::new("emit", format!("`{name}` could not leave: {error}"));
             if error.kind() == ErrorKind::TooLarge { failure.permanent() } else { failure.transient() }
         })?;

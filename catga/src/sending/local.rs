@@ -12,9 +12,9 @@ use crate::{
     context::{Metadata, Run, Source},
     delivery::{node::Node, observe::Occurrence, server::answer_of, table::HandlerEntry},
     error::{Error, ErrorKind},
-    handler::Start,
+    handler::{Given, Start, Unpacked, begun},
     mediator::killed,
-    message::Request,
+    message::Reply,
     middleware::{
         gate::{Permit, Turn},
         run::{RunError, Started, finish_with_retries, start},
@@ -45,24 +45,20 @@ impl Local {
     }
 
     /// Goes on with a run that was not ready at its first poll.
-    pub(super) async fn finish<R: Request>(
-        self,
-        started: Started<R::Response>,
-        permit: Permit,
-    ) -> Result<R::Response, Error> {
+    pub(super) async fn finish<T: Reply>(self, started: Started<T>, permit: Permit) -> Result<T, Error> {
         let here = self.here();
         let result = here.by_the_deadline(started.finish(here.handler.timeout)).await?;
         drop(permit);
-        here.conclude::<R>(result, 1)
+        here.conclude(result, 1)
     }
 
     /// Sends a request when it is its turn, if that comes by its deadline.
-    pub(super) async fn send_in_turn<R: Request>(
+    pub(super) async fn send_in_turn<T: Reply>(
         mut self,
-        typed: Arc<dyn Start<R>>,
-        request: R,
+        typed: Arc<dyn Start<T>>,
+        mut request: Unpacked,
         turn: Turn,
-    ) -> Result<R::Response, Error> {
+    ) -> Result<T, Error> {
         let deadline = Instant::now() + self.patience;
         let permit = match tokio::time::timeout_at(deadline, turn).await {
             Ok(Ok(permit)) => permit,
@@ -73,48 +69,49 @@ impl Local {
             }
         };
         self.patience = deadline.saturating_duration_since(Instant::now());
-        self.here().observe_sent::<R>();
+        self.here().observe_sent();
         if self.handler.retry.attempts > 1 {
             return self.send_with_retries(typed, request, permit).await;
         }
-        let started = self.here().start(&*typed, request, 1, self.patience);
-        self.finish::<R>(started, permit).await
+        let started = self.here().start(&*typed, Given::Taken(&mut *request), 1, self.patience);
+        self.finish(started, permit).await
     }
 
-    pub(super) async fn send_with_retries<R: Request>(
+    pub(super) async fn send_with_retries<T: Reply>(
         self,
-        typed: Arc<dyn Start<R>>,
-        request: R,
+        typed: Arc<dyn Start<T>>,
+        request: Unpacked,
         permit: Permit,
-    ) -> Result<R::Response, Error> {
+    ) -> Result<T, Error> {
         let here = self.here();
         let deadline = Instant::now() + here.patience;
-        let started = here.start(&*typed, request.clone(), 1, here.patience);
+        let started = here.start(&*typed, Given::Copied(&*request), 1, here.patience);
         let again = |attempt| {
             here.node.counters.retries(1);
-            here.start(&*typed, request.clone(), attempt, deadline.saturating_duration_since(Instant::now()))
+            let patience = deadline.saturating_duration_since(Instant::now());
+            here.start(&*typed, Given::Copied(&*request), attempt, patience)
         };
         let (policy, limit) = (here.handler.retry, here.handler.timeout);
         let last = here.node.default_layers.then_some(deadline);
         let run = finish_with_retries(Ok(started), policy, limit, last, RunError::repeats_request, again);
         let (result, attempts) = here.by_the_deadline(run).await?;
         drop(permit);
-        here.conclude::<R>(result, attempts)
+        here.conclude(result, attempts)
     }
 }
 
 impl Here<'_> {
-    pub(super) fn start<R: Request>(
+    pub(super) fn start<T: Reply>(
         self,
-        typed: &dyn Start<R>,
-        request: R,
+        typed: &dyn Start<T>,
+        request: Given<'_>,
         attempt: u32,
         patience: Duration,
-    ) -> Started<R::Response> {
+    ) -> Started<T> {
         let mut run = Run::new(self.node, &self.handler.name, Source::Lazy(self.metadata));
         run.patience = Some(patience);
         run.attempt = attempt;
-        start(run, &self.handler.meter, |run| typed.start(request, run))
+        start(run, &self.handler.meter, |run| begun(typed.start(request, run)))
     }
 
     /// Waits for a run, at most to the deadline of the request and to the end of the time to shut down.
@@ -141,28 +138,26 @@ impl Here<'_> {
         }
     }
 
-    pub(super) fn observe_sent<R: Request>(self) {
+    #[inline(always)]
+    pub(super) fn observe_sent(self) {
         if self.node.observer.is_some() {
-            self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || Occurrence::Sent);
+            self.node
+                .observe(self.handler.message.name, self.metadata.get_or_init(Metadata::fresh).id, || Occurrence::Sent);
         }
     }
 
-    pub(super) fn conclude<R: Request>(
-        self,
-        result: Result<R::Response, RunError>,
-        attempt: u32,
-    ) -> Result<R::Response, Error> {
-        let handler = &self.handler.name;
+    pub(super) fn conclude<T: Reply>(self, result: Result<T, RunError>, attempt: u32) -> Result<T, Error> {
+        let (handler, name) = (&self.handler.name, self.handler.message.name);
         if self.node.observer.is_none() {
             return result.map_err(|error| answer_of(handler, error).0);
         }
-        self.node.observe(R::NAME, self.metadata.get_or_init(Metadata::fresh).id, || match &result {
+        self.node.observe(name, self.metadata.get_or_init(Metadata::fresh).id, || match &result {
             Ok(_) => Occurrence::Handled { handler: handler.clone(), attempt },
             Err(error) => Occurrence::Failed { handler: handler.clone(), attempt, failure: error.failure.clone() },
         });
         // A test wants the reply encoded too, and held to the limit of one that crosses.
-        let reply = codec::encode(R::NAME, &result.map_err(|error| answer_of(handler, error).0)?)?;
+        let reply = codec::encode(name, &result.map_err(|error| answer_of(handler, error).0)?)?;
         self.node.check_reply(handler, reply.len())?;
-        codec::decode(R::NAME, &reply)
+        codec::decode(name, &reply)
     }
 }

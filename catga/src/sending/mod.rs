@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 
@@ -18,18 +19,13 @@ use crate::{
     cluster::{Routing, routing},
     codec,
     context::{Context, Metadata},
-    delivery::{
-        call::Call,
-        limits::LONGEST,
-        node::Node,
-        observe::Occurrence,
-        table::{HandlerTable, Route},
-    },
+    delivery::{call::Call, limits::LONGEST, node::Node, observe::Occurrence, table::Route},
     envelope::Headers,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Outcome},
+    handler::Given,
     id::is_name,
-    mediator::{Mediator, killed, recode, unregistered},
-    message::Request,
+    mediator::{Mediator, killed, unregistered},
+    message::{AnyMessage, Reply, Request},
     middleware::gate::Entry,
 };
 
@@ -57,15 +53,19 @@ pub struct SendOptions {
 #[must_use = "a request is sent when its future is awaited"]
 pub struct Sending<R, T> {
     mediator: Mediator,
-    state: State<R, T>,
+    /// Until a handler has it, or a copy is on its way.
+    request: Option<R>,
+    state: State<T>,
     /// The work for this type of request. A pointer, so that the future asks nothing of `R`: a call with something that is
     /// no request is then one mistake and not several.
     step: fn(&mut Self, &mut TaskContext<'_>) -> Poll<Result<T, Error>>,
 }
 
-enum State<R, T> {
-    New(R, Option<Box<Extras>>),
-    Going(BoxFuture<'static, Result<T, Error>>),
+enum State<T> {
+    New(Option<Box<Extras>>),
+    Here(BoxFuture<'static, Result<T, Error>>),
+    /// With the name of the type, for the reply.
+    Away(BoxFuture<'static, Result<Bytes, Error>>, &'static str),
     Done,
 }
 
@@ -83,35 +83,49 @@ impl Extras {
     }
 }
 
-/// How the first poll of a request ended.
-enum First<T> {
-    Answered(T),
-    Going(BoxFuture<'static, Result<T, Error>>),
-}
-
 /// Nothing in it is pinned but what is boxed.
 impl<R, T> Unpin for Sending<R, T> {}
 
 impl<R: Request> Sending<R, R::Response> {
     /// A request, of a conversation or on its own.
     pub(crate) fn new(mediator: Mediator, request: R, extras: Option<Box<Extras>>) -> Self {
-        Self { mediator, state: State::New(request, extras), step: Self::step }
+        Self { mediator, request: Some(request), state: State::New(extras), step: Self::step }
     }
 
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<R::Response, Error>> {
-        if let State::New(..) = self.state
-            && let State::New(request, extras) = std::mem::replace(&mut self.state, State::Done)
+        let poll = self.state.poll(&self.mediator, &mut self.request, cx);
+        if poll.is_pending() {
+            self.request = None;
+        }
+        poll
+    }
+}
+
+impl<T: Reply> State<T> {
+    fn poll(
+        &mut self,
+        mediator: &Mediator,
+        request: &mut dyn AnyMessage,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<T, Error>> {
+        if let Self::New(_) = self
+            && let Self::New(extras) = std::mem::replace(self, Self::Done)
         {
-            match self.mediator.begin_to_send(request, extras, cx)? {
-                First::Answered(reply) => return Poll::Ready(Ok(reply)),
-                First::Going(going) => self.state = State::Going(going),
+            match mediator.begin_to_send(request, extras, cx)? {
+                Ok(reply) => return Poll::Ready(Ok(reply)),
+                Err(going) => *self = going,
             }
         }
-        // Polled again after its end, which a future may answer as it likes.
-        let State::Going(going) = &mut self.state else { return Poll::Pending };
-        let poll = going.poll_unpin(cx);
+        let poll = match self {
+            Self::Here(going) => going.poll_unpin(cx),
+            Self::Away(going, name) => going
+                .poll_unpin(cx)
+                .map(|reply| codec::decode(name, &reply?).map_err(|error| error.with_outcome(Outcome::Unknown))),
+            // Polled again after its end, which a future may answer as it likes.
+            Self::New(_) | Self::Done => Poll::Pending,
+        };
         if poll.is_ready() {
-            self.state = State::Done;
+            *self = Self::Done;
         }
         poll
     }
@@ -132,21 +146,17 @@ impl<R, T> std::fmt::Debug for Sending<R, T> {
 }
 
 impl Mediator {
-    /// Sends a request. Hot: one that a handler of this node answers at once costs one allocation, that of the handler's
-    /// future; and no count of owners, for nothing outlives the call.
-    fn begin_to_send<R: Request>(
+    /// Sends a request; gives the reply, or what is to be polled for it. Hot: one that a handler of this node answers at
+    /// once costs one allocation, that of the handler's future; and no count of owners, for nothing outlives the call.
+    fn begin_to_send<T: Reply>(
         &self,
-        mut request: R,
+        request: &mut dyn AnyMessage,
         extras: Option<Box<Extras>>,
         cx: &mut TaskContext<'_>,
-    ) -> Result<First<R::Response>, Error> {
+    ) -> Result<Result<T, State<T>>, Error> {
         let node = &*self.node;
         self.check_open()?;
-        if node.observer.is_some() {
-            // A test wants every message encoded, also one that stays in the process.
-            request = recode(R::NAME, &request)?;
-        }
-        let Some(route) = node.handlers.route::<R>() else { return Err(unregistered::<R>()) };
+        let Some(route) = node.handlers.route(request.index()) else { return Err(unregistered(request.name())) };
         let mut plain = true;
         if let Some(Extras { options, .. }) = extras.as_deref() {
             if let Some(target) = options.node.as_deref()
@@ -166,32 +176,42 @@ impl Mediator {
         if plain
             && first.is_none()
             && let Some(handler) = &route.request
-            && let Some(typed) = handler.typed::<R>()
+            && let Some(typed) = handler.typed::<T>()
         {
             let patience = patience(node, extras.as_deref());
+            // A test wants every message encoded, also one that stays in the process.
+            let mut read;
+            let given = Given::Taken(match node.observer {
+                Some(_) => {
+                    read = typed.unpack(Given::Encoded(&request.encode()?))?;
+                    &mut *read
+                }
+                None => request,
+            });
             match handler.enter() {
                 Entry::Now(pass) if handler.retry.attempts <= 1 => {
                     let metadata = metadata(extras);
                     let here = Here { node, handler, metadata: &metadata, patience };
-                    here.observe_sent::<R>();
-                    let mut started = here.start(&**typed, request, 1, patience);
+                    here.observe_sent();
+                    let mut started = here.start(&**typed, given, 1, patience);
                     if let Poll::Ready(result) = started.poll_first(cx) {
-                        return here.conclude::<R>(result, 1).map(First::Answered);
+                        return here.conclude(result, 1).map(Ok);
                     }
                     let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
-                    return Ok(First::Going(Box::pin(local.finish::<R>(started, pass.keep()))));
+                    return Ok(Err(State::Here(Box::pin(local.finish(started, pass.keep())))));
                 }
                 Entry::Now(pass) => {
                     let metadata = metadata(extras);
                     let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
-                    local.here().observe_sent::<R>();
-                    let going = local.send_with_retries(typed.clone(), request, pass.keep());
-                    return Ok(First::Going(Box::pin(going)));
+                    local.here().observe_sent();
+                    let going = local.send_with_retries(typed.clone(), typed.keep(given), pass.keep());
+                    return Ok(Err(State::Here(Box::pin(going))));
                 }
                 Entry::Wait(turn) => {
                     let metadata = metadata(extras);
                     let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
-                    return Ok(First::Going(Box::pin(local.send_in_turn(typed.clone(), request, turn))));
+                    let going = local.send_in_turn(typed.clone(), typed.keep(given), turn);
+                    return Ok(Err(State::Here(Box::pin(going))));
                 }
                 // The local queue is full: another node may have room.
                 Entry::Full if node.cluster.table().load().others() => {}
@@ -204,24 +224,24 @@ impl Mediator {
                 }
             }
         }
-        self.send_away(route, &request, extras, first).map(First::Going)
+        Ok(Err(State::Away(self.send_away(route, request, extras, first)?, route.message.name)))
     }
 
-    /// Sends a request to another node, or to this one's memory of requests.
-    fn send_away<R: Request>(
+    /// Sends a request to another node, or to this one's memory of requests; gives a future of the encoded reply.
+    fn send_away(
         &self,
         route: &Route,
-        request: &R,
+        request: &dyn AnyMessage,
         extras: Option<Box<Extras>>,
         first: Option<Arc<str>>,
-    ) -> Result<BoxFuture<'static, Result<R::Response, Error>>, Error> {
+    ) -> Result<BoxFuture<'static, Result<Bytes, Error>>, Error> {
         let patience = patience(&self.node, extras.as_deref());
         let Extras { options, parent } = *extras.unwrap_or_default();
         let SendOptions { key, headers, node: target, .. } = options;
         let envelope = self.envelope(route, request, parent.as_ref(), headers)?;
-        self.node.observe(R::NAME, envelope.id, || Occurrence::Sent);
+        self.node.observe(route.message.name, envelope.id, || Occurrence::Sent);
         let mut call = Call {
-            route: HandlerTable::route::<R>,
+            index: request.index(),
             envelope,
             key,
             target: target.map(Into::into),
@@ -231,12 +251,11 @@ impl Mediator {
         };
         Ok(Box::pin(async move {
             let tasks = call.node.tasks.clone();
-            let reply = tokio::select! {
+            tokio::select! {
                 biased;
-                reply = call.run() => reply?,
-                () = tasks.until_killed() => return Err(killed()),
-            };
-            codec::decode(R::NAME, &reply).map_err(|error| error.with_outcome(crate::error::Outcome::Unknown))
+                reply = call.run() => reply,
+                () = tasks.until_killed() => Err(killed()),
+            }
         }))
     }
 
@@ -249,15 +268,22 @@ impl Mediator {
 }
 
 /// How long the sender of a request waits.
+#[inline]
 fn patience(node: &Node, extras: Option<&Extras>) -> Duration {
     let said = extras.and_then(|extras| extras.options.timeout);
     said.map_or(node.limits.send_deadline, |timeout| timeout.min(LONGEST))
 }
 
 /// What is said of a request that stays here; most say nothing.
+#[inline]
 fn metadata(extras: Option<Box<Extras>>) -> OnceLock<Metadata> {
-    let Some(extras) = extras else { return OnceLock::new() };
-    let Extras { options, parent } = *extras;
+    match extras {
+        Some(extras) => metadata_of(*extras),
+        None => OnceLock::new(),
+    }
+}
+
+fn metadata_of(Extras { options, parent }: Extras) -> OnceLock<Metadata> {
     if parent.is_none() && options.headers.is_empty() {
         return OnceLock::new();
     }
