@@ -1,4 +1,6 @@
-//! What the benchmarks share: messages, handlers that do nothing, and mediators with them.
+//! What the benchmarks share: messages, handlers that do nothing, and mediators with them; and the rows.
+
+pub mod rows;
 
 use std::future::Future;
 

@@ -14,24 +14,25 @@ use async_nats::{
         self, AckKind, Context,
         consumer::{Consumer, pull},
         context::PublishAckFuture,
-        stream::{self, StorageType},
+        stream::{self, StorageType, Stream},
     },
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
-use crate::{
+use super::{
     Result,
-    load::{self, Load},
+    load::Load,
     messages::{Ask, Order, Placed, Seen},
-    ours::{WARM_UP, sum},
+    ours::sum,
     row::{ASLEEP, Run, Work, until_acknowledged},
     tally::{Tally, under_way},
     text,
 };
 
-const SUBJECT: Subject = Subject::from_static("bare.orders");
+/// Where everything goes.
+pub const SUBJECT: Subject = Subject::from_static("bare.orders");
 /// What the server answers to anybody.
 const ROUND_TRIP: Subject = Subject::from_static("$SYS.REQ.USER.INFO");
 /// How many messages wait for their acknowledgement.
@@ -70,7 +71,7 @@ pub async fn publish(run: &mut Run<'_>) -> Result {
             }
         }
     });
-    let call = {
+    let publish = {
         let (sender, tally) = (sender.clone(), tally.clone());
         move |number| {
             let (sender, tally) = (sender.clone(), tally.clone());
@@ -80,23 +81,11 @@ pub async fn publish(run: &mut Run<'_>) -> Result {
             }
         }
     };
-    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
-    // The client may keep the last message back until it is told to flush.
-    sender.flush().await.map_err(text)?;
-    tally.check(first.calls, first.sum).await?;
-    run.start()?;
-    let began = Instant::now();
-    let mut load = load::call(run.callers, run.time, call).await?;
-    sender.flush().await.map_err(text)?;
-    tally.reach(first.calls + load.calls).await?;
-    load.took = began.elapsed();
-    load.waits = tally.waits();
-    run.stop(&load)?;
-    tally.check(first.calls + load.calls, first.sum + load.sum).await
+    run.events(&tally, publish, async || sender.flush().await.map_err(text)).await
 }
 
-/// A stream in files, and somebody who wants everything in it.
-async fn stream(run: &Run<'_>) -> Result<(Context, Consumer<pull::Config>)> {
+/// A stream in files.
+pub async fn stream(run: &Run<'_>) -> Result<(Context, Stream)> {
     let context = jetstream::new(connect(run).await?);
     let config = stream::Config {
         name: run.name.clone(),
@@ -105,14 +94,20 @@ async fn stream(run: &Run<'_>) -> Result<(Context, Consumer<pull::Config>)> {
         ..stream::Config::default()
     };
     let stream = context.create_stream(config).await.map_err(text)?;
+    Ok((context, stream))
+}
+
+/// Somebody who wants everything in it.
+pub async fn consumer(stream: &Stream) -> Result<Consumer<pull::Config>> {
     let config =
         pull::Config { durable_name: Some("receiver".to_owned()), max_ack_pending: OPEN, ..pull::Config::default() };
-    Ok((context, stream.create_consumer(config).await.map_err(text)?))
+    stream.create_consumer(config).await.map_err(text)
 }
 
 /// Messages into the store, one a call.
 pub async fn store(run: &mut Run<'_>) -> Result {
-    let (context, consumer) = stream(run).await?;
+    let (context, stream) = stream(run).await?;
+    let consumer = consumer(&stream).await?;
     let size = run.row.size;
     let call = move |number| {
         let context = context.clone();
@@ -121,16 +116,14 @@ pub async fn store(run: &mut Run<'_>) -> Result {
             stored.await.map(drop).map_err(text)
         }
     };
-    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
-    run.start()?;
-    let load = load::call(run.callers, run.time, call).await?;
-    run.stop(&load)?;
-    drain(&consumer, size, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
+    let load = run.calls(call).await?;
+    drain(&consumer, size, &Tally::default(), &load).await
 }
 
 /// Messages into the store, many under way.
 pub async fn store_window(run: &mut Run<'_>) -> Result {
-    let (size, (context, consumer)) = (run.row.size, stream(run).await?);
+    let (size, (context, stream)) = (run.row.size, stream(run).await?);
+    let consumer = consumer(&stream).await?;
     let warm_up = WARM_UP_MESSAGES.min(4 * under_way(size));
     let first = fill(&context, size, move |number| number == warm_up).await?;
     run.start()?;
@@ -138,11 +131,13 @@ pub async fn store_window(run: &mut Run<'_>) -> Result {
     // A look at the clock each time would cost, too.
     let load = fill(&context, size, move |number| number.is_multiple_of(256) && began.elapsed() > time).await?;
     run.stop(&load)?;
-    drain(&consumer, size, &Tally::default(), first.calls + load.calls, first.sum + load.sum).await
+    let load = Load { calls: first.calls + load.calls, sum: first.sum + load.sum, ..load };
+    drain(&consumer, size, &Tally::default(), &load).await
 }
 
-/// In a task of its own: what is polled outside of one runs on a third thread.
-async fn fill(context: &Context, size: Option<usize>, over: impl Fn(u64) -> bool + Send + 'static) -> Result<Load> {
+/// Stores messages until the number of the next one says that it is over. In a task of its own: what is polled outside of
+/// one runs on a third thread.
+pub async fn fill(context: &Context, size: Option<usize>, over: impl Fn(u64) -> bool + Send + 'static) -> Result<Load> {
     tokio::spawn(publish_window(context.clone(), size, over)).await.map_err(text)?
 }
 
@@ -166,15 +161,9 @@ async fn publish_window(context: Context, size: Option<usize>, over: impl Fn(u64
     Ok(Load { calls: number, sum: sum(number), took: began.elapsed(), waits: Vec::new() })
 }
 
-/// Takes, counts and acknowledges everything.
-async fn drain(
-    consumer: &Consumer<pull::Config>,
-    size: Option<usize>,
-    tally: &Tally,
-    messages: u64,
-    sum: u64,
-) -> Result {
-    tally.expect(messages);
+/// Takes, counts and acknowledges everything that was stored.
+pub async fn drain(consumer: &Consumer<pull::Config>, size: Option<usize>, tally: &Tally, stored: &Load) -> Result {
+    tally.expect(stored.calls);
     let (consumer, counting) = (consumer.clone(), tally.clone());
     let batch = PULL.min(under_way(size) as usize);
     let work = async move {
@@ -187,7 +176,7 @@ async fn drain(
         Ok::<_, String>(())
     };
     let work = tokio::spawn(work);
-    let checked = tally.check(messages, sum).await;
+    let checked = tally.check(stored.calls, stored.sum).await;
     // The last acknowledgements leave.
     tokio::time::sleep(Duration::from_millis(20)).await;
     work.abort();
@@ -197,11 +186,12 @@ async fn drain(
 /// Messages that wait in the store: delivered, handled, acknowledged.
 pub async fn deliver(run: &mut Run<'_>) -> Result {
     let tally = Tally::default();
-    let (size, (context, consumer)) = (run.row.size, stream(run).await?);
+    let (size, (context, stream)) = (run.row.size, stream(run).await?);
+    let consumer = consumer(&stream).await?;
     let prefilled = run.prefilled;
     let load = fill(&context, size, move |number| number == prefilled).await?;
     run.start()?;
-    drain(&consumer, size, &tally, load.calls, load.sum).await?;
+    drain(&consumer, size, &tally, &load).await?;
     let took = tally.took().ok_or("nothing was handled")?;
     let calls = load.calls;
     run.stop(&Load { took, ..load })?;
@@ -242,9 +232,6 @@ pub async fn ask(run: &mut Run<'_>) -> Result {
             (reply.number == number).then_some(()).ok_or_else(|| "the reply is for another request".to_owned())
         }
     };
-    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
-    run.start()?;
-    let load = load::call(run.callers, run.time, call).await?;
-    run.stop(&load)?;
-    tally.check(first.calls + load.calls, first.sum + load.sum).await
+    let load = run.calls(call).await?;
+    tally.check(load.calls, load.sum).await
 }

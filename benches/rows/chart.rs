@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{report::Measured, stats::verdict};
+use super::{report::Measured, stats::verdict};
 
 const LEFT: f64 = 330.0;
 const WIDTH: f64 = 420.0;

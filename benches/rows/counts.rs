@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use xtask::process::Process;
 
-use crate::{
+use super::{
     Result,
     row::{ROWS, Side},
     text,
@@ -69,7 +69,7 @@ impl Watch {
 /// How often anything was allocated so far, or made larger.
 fn allocations() -> u64 {
     #[cfg(feature = "count")]
-    let stats = crate::ALLOCATOR.stats();
+    let stats = stats_alloc::INSTRUMENTED_SYSTEM.stats();
     #[cfg(feature = "count")]
     return (stats.allocations + stats.reallocations) as u64;
     #[cfg(not(feature = "count"))]

@@ -25,7 +25,7 @@ use xtask::{
     shell,
 };
 
-use crate::{
+use super::{
     Result,
     row::{Figure, Side, until_acknowledged},
     text,

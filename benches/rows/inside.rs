@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Add, Bench, add, ready};
 use catga::{Mediator, SendOptions};
-use catga_bench::{Add, Bench, add, ready};
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::runtime::Runtime;
 
-use crate::{
+use super::{
     Result,
     load::{self, Callers},
     row::{Figure, Keys, Side},
@@ -41,7 +41,8 @@ pub fn send(side: Side, layers: bool, time: Duration) -> Figure {
     }
 }
 
-fn measure(time: Duration, call: impl Fn(Add) -> u64) -> Figure {
+/// Calls for so long, one after the other; each must be answered with its first number and one.
+pub fn measure(time: Duration, call: impl Fn(Add) -> u64) -> Figure {
     let began = Instant::now();
     let (mut calls, mut right) = (0, 0);
     while began.elapsed() < time {

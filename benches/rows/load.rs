@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::Result;
+use super::Result;
 
 /// How often a pace lets calls begin: the timer of the runtime is too coarse, and would begin them in bursts.
 const SLOT: Duration = Duration::from_micros(200);

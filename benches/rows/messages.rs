@@ -3,7 +3,7 @@
 use catga::{Event, Query, State, handler};
 use serde::{Deserialize, Serialize};
 
-use crate::{row::ASLEEP, tally::Tally};
+use super::{row::ASLEEP, tally::Tally};
 
 /// About how many bytes of JSON stand beside the product.
 const BESIDE: usize = 48;

@@ -1,10 +1,8 @@
 //! The rows with catga, as an application would write them: defaults throughout.
 
-use std::time::{Duration, Instant};
-
 use catga::{Builder, Mediator, transport::Nats};
 
-use crate::{
+use super::{
     Result,
     load::{self, Callers, Load},
     messages::{Ask, Order, Placed, Seen, answer, answer_asleep, placed, seen},
@@ -13,8 +11,6 @@ use crate::{
     text,
 };
 
-/// How long callers call before anything is measured.
-pub const WARM_UP: Duration = Duration::from_millis(100);
 /// How many events one `publish_all` is given.
 const BATCH: u64 = 4_096;
 
@@ -36,7 +32,7 @@ pub async fn publish(run: &mut Run<'_>) -> Result {
     let (size, tally) = (run.row.size, Tally::new(run.row.size, run.row.paced));
     let receiver = node(run, "receiver", &tally, |builder| builder.handler(seen)).await?;
     let sender = node(run, "sender", &tally, |builder| builder).await?;
-    let call = {
+    let publish = {
         let (sender, tally) = (sender.clone(), tally.clone());
         move |number| {
             let (sender, tally) = (sender.clone(), tally.clone());
@@ -46,16 +42,7 @@ pub async fn publish(run: &mut Run<'_>) -> Result {
             }
         }
     };
-    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
-    tally.check(first.calls, first.sum).await?;
-    run.start()?;
-    let began = Instant::now();
-    let mut load = load::call(run.callers, run.time, call).await?;
-    tally.reach(first.calls + load.calls).await?;
-    load.took = began.elapsed();
-    load.waits = tally.waits();
-    run.stop(&load)?;
-    tally.check(first.calls + load.calls, first.sum + load.sum).await?;
+    run.events(&tally, publish, async || Ok(())).await?;
     shut_down([sender, receiver]).await
 }
 
@@ -67,11 +54,7 @@ pub async fn store(run: &mut Run<'_>) -> Result {
             let sender = sender.clone();
             async move { sender.publish(Placed(Order::new(number, size))).await.map_err(text) }
         };
-        let first = load::call(run.callers, WARM_UP, call.clone()).await?;
-        run.start()?;
-        let load = load::call(run.callers, run.time, call).await?;
-        run.stop(&load)?;
-        Ok(vec![first, load])
+        run.calls(call).await
     })
     .await
 }
@@ -92,7 +75,7 @@ pub async fn store_all(run: &mut Run<'_>) -> Result {
         let calls = batches.calls * BATCH;
         let load = Load { calls, sum: sum(calls), took: batches.took, waits: Vec::new() };
         run.stop(&load)?;
-        Ok(vec![first, load])
+        Ok(Load { calls: first.calls + load.calls, sum: first.sum + load.sum, ..load })
     })
     .await
 }
@@ -109,14 +92,14 @@ pub fn sum(messages: u64) -> u64 {
 }
 
 /// Lets a node that is away wait for what is stored, and counts what it gets when it is back.
-async fn stored(run: &mut Run<'_>, work: impl AsyncFnOnce(&mut Run<'_>, Mediator) -> Result<Vec<Load>>) -> Result {
+async fn stored(run: &mut Run<'_>, work: impl AsyncFnOnce(&mut Run<'_>, Mediator) -> Result<Load>) -> Result {
     let tally = Tally::default();
     let describe = |builder: Builder| builder.handler(placed);
     shut_down([node(run, "receiver", &tally, describe).await?]).await?;
     let sender = node(run, "sender", &tally, |builder| builder).await?;
-    let loads = work(run, sender.clone()).await?;
+    let load = work(run, sender.clone()).await?;
     let receiver = node(run, "receiver", &tally, describe).await?;
-    tally.check(loads.iter().map(|load| load.calls).sum(), loads.iter().map(|load| load.sum).sum()).await?;
+    tally.check(load.calls, load.sum).await?;
     shut_down([sender, receiver]).await
 }
 
@@ -161,10 +144,7 @@ pub async fn ask(run: &mut Run<'_>) -> Result {
             }
         }
     };
-    let first = load::call(run.callers, WARM_UP, call.clone()).await?;
-    run.start()?;
-    let load = load::call(run.callers, run.time, call).await?;
-    run.stop(&load)?;
-    tally.check(first.calls + load.calls, first.sum + load.sum).await?;
+    let load = run.calls(call).await?;
+    tally.check(load.calls, load.sum).await?;
     shut_down([sender, receiver]).await
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::{
+use super::{
     row::{Figure, Row},
     stats::{Spread, ratio, verdict},
 };
@@ -99,18 +99,20 @@ fn both(ours: &[Figure], bare: &[Figure], shown: impl Fn(&[Figure]) -> Option<St
     }
 }
 
-fn waits(runs: &[Figure]) -> Option<String> {
+/// Half of the calls, and 99 of 100, took so long at most.
+pub fn waits(runs: &[Figure]) -> Option<String> {
     Some(format!("{:.0} / {:.0}", middle(runs, |run| run.p50_us)?, middle(runs, |run| run.p99_us)?))
 }
 
-fn processor(runs: &[Figure]) -> Option<String> {
+/// What a message took of the client and of the server.
+pub fn processor(runs: &[Figure]) -> Option<String> {
     Some(format!("{:.2} + {:.2}", middle(runs, |run| run.client_us)?, middle(runs, |run| run.server_us)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::ROWS;
+    use crate::rows::row::ROWS;
 
     fn runs(rates: &[f64]) -> Vec<Figure> {
         rates.iter().map(|rate| Figure { per_second: *rate, frame: Some(32.0), ..Figure::default() }).collect()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use xtask::nats::{Server, ServerOptions};
 
-use crate::{
+use super::{
     Result, bare,
     counts::{Counts, Watch},
     http, inside,
@@ -60,10 +60,16 @@ pub enum Work {
     Ask,
     /// Requests to a handler that sleeps for [`ASLEEP`].
     AskSlow,
-    /// Orders over HTTP, to the first of so many nodes.
-    Http { nodes: usize },
-    /// Inside a process, without layers or with the default ones.
-    Send { layers: bool },
+    /// Orders over HTTP.
+    Http {
+        /// The first of so many nodes gets them.
+        nodes: usize,
+    },
+    /// Inside a process.
+    Send {
+        /// Whether the default layers are there.
+        layers: bool,
+    },
     /// Inside a process, from so many tasks.
     Tasks(Keys),
 }
@@ -219,17 +225,28 @@ impl Row {
             Work::Http { nodes } => return http::measure(side, nodes, time),
             _ => {}
         }
+        // About as many as are delivered in a millisecond.
+        let delivered = if side == Side::Ours { 200 } else { 100 };
+        self.on_server(name, time, pace, delivered, async |run| self.run(side, run).await)
+    }
+
+    /// The same for work of any kind; so many messages are delivered in a millisecond, where they are.
+    pub fn on_server(
+        &self,
+        name: String,
+        time: Duration,
+        pace: Option<f64>,
+        delivered: u64,
+        work: impl AsyncFnOnce(&mut Run<'_>) -> Result,
+    ) -> Result<Figure> {
         let server = Server::start(&ServerOptions::default())?;
         let runtime = tokio::runtime::Runtime::new().map_err(text)?;
-        // About as many as are delivered in that time.
-        let prefilled =
-            u64::try_from(time.as_millis()).unwrap_or_default() * if side == Side::Ours { 200 } else { 100 };
+        let prefilled = u64::try_from(time.as_millis()).unwrap_or_default() * delivered;
         let callers = Callers { number: self.callers, pace };
         let figure = Figure::default();
         let mut run =
             Run { row: *self, callers, server: &server, name, time, prefilled, before: None, watch: None, figure };
-        let work = self.run(side, &mut run);
-        let ended = runtime.block_on(async { tokio::time::timeout(LIMIT, work).await });
+        let ended = runtime.block_on(async { tokio::time::timeout(LIMIT, work(&mut run)).await });
         runtime.shutdown_background();
         ended.unwrap_or_else(|_| Err(format!("it did not end within {LIMIT:?}: messages are missing")))?;
         Ok(run.figure)

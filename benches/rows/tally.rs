@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-use crate::Result;
+use super::Result;
 
 /// The most events of QoS 0 between publishers and handlers, and the most bytes of them: nobody has to drop one, and the
 /// server does not cut off who is behind. Both sides keep to it.

@@ -2,7 +2,7 @@
 
 use xtask::nats::Server;
 
-use crate::Result;
+use super::Result;
 
 /// Counts since the start of both processes.
 #[derive(Clone, Copy, Debug)]
