@@ -35,6 +35,7 @@ The tasks of this repository.
   cargo xtask bench build       what 100 messages and 100 handlers add to a build, beside plain functions
   cargo xtask bench growth      what many types, nodes and remembered requests cost; takes some five minutes
   cargo xtask bench counts      system calls, allocations and memory of both; `cargo xtask bench --help` says more
+  cargo xtask bench peers [--quick]   other frameworks for the same work, which it builds; `--help` lists the rows
 
   cargo xtask counts [--write]  instructions of a call, which may differ by 5 % from what is written; writes it anew
 
@@ -61,6 +62,8 @@ fn main() -> ExitCode {
         ["bench", "counts", ..] => {
             return become_cargo("run --release --package catga-bench --features count --bin rows", &words[1..]);
         }
+        // Only whoever asks for them builds other frameworks.
+        ["bench", "peers", ref rest @ ..] => return become_cargo_of("benches/peers", "run --release --locked", rest),
         // Optimised, and to its end: what is built for tests has no figures.
         ["bench", ref rest @ ..] => {
             return become_cargo("run --release --package catga-bench --bin rows", rest);
@@ -87,9 +90,18 @@ fn main() -> ExitCode {
 /// Another program of this repository takes the place of this one, so that signals reach it. It starts where the person
 /// is: arguments and variables may hold paths.
 fn become_cargo(arguments: &str, words: &[&str]) -> ExitCode {
-    let manifest = shell::root().join("Cargo.toml");
+    become_cargo_of("", arguments, words)
+}
+
+/// The same for the workspace in a folder of the repository.
+fn become_cargo_of(folder: &str, arguments: &str, words: &[&str]) -> ExitCode {
+    let manifest = shell::root().join(folder).join("Cargo.toml");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     cargo.args(arguments.split(' ')).arg("--manifest-path").arg(manifest).arg("--").args(words);
+    if !folder.is_empty() {
+        // Everything that is built stays in one folder.
+        cargo.env("CARGO_TARGET_DIR", shell::target());
+    }
     let error = cargo.exec();
     eprintln!("xtask: cargo cannot be run: {error}");
     ExitCode::FAILURE
