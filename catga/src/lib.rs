@@ -114,6 +114,7 @@ mod idempotency;
 mod assembly;
 mod builder;
 mod dead_letters;
+mod emitting;
 mod mediator;
 mod publishing;
 mod sending;

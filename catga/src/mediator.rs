@@ -10,11 +10,12 @@ use crate::{
     context::Context,
     dead_letters::DeadLetters,
     delivery::{counters::Counts, node::Node, table::Route},
+    emitting::emission,
     envelope::{Envelope, Headers},
     error::{Error, ErrorKind, Failure},
     extract::{FromContext, Missing, States},
     message::{AnyMessage, Event, Request},
-    publishing::{PublishOptions, Publishing, emission},
+    publishing::{PublishOptions, Publishing},
     sending::{Extras, SendOptions, Sending},
     signal::Signals,
 };

@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
-    context::{Context, Emission, Metadata},
+    context::{Context, Metadata},
     delivery::{events, limits::LONGEST, node::Node, observe::Occurrence, table::Route},
     envelope::{Envelope, Headers},
     error::Error,
@@ -99,7 +98,7 @@ impl State {
         loop {
             match self {
                 Self::New(..) => {
-                    if self.begin(mediator, event, cx)? {
+                    if self.begin(mediator, event, cx, true)? {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -129,8 +128,9 @@ impl State {
         event: &dyn AnyMessage,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<bool, Error>> {
+        // Nobody polls it soon: it must not be overtaken by the next one.
         if let Self::New(..) = self
-            && self.begin(mediator, event, cx)?
+            && self.begin(mediator, event, cx, false)?
         {
             return Poll::Ready(Ok(false));
         }
@@ -146,10 +146,19 @@ impl State {
     }
 
     /// Starts, and says whether that was all: nearly always there is room on the way, and an event of QoS 0 is done with at once.
+    /// `alone` says that the caller polls on at once, so that it may store by itself.
     #[inline]
-    fn begin(&mut self, mediator: &Mediator, event: &dyn AnyMessage, cx: &mut TaskContext<'_>) -> Result<bool, Error> {
+    fn begin(
+        &mut self,
+        mediator: &Mediator,
+        event: &dyn AnyMessage,
+        cx: &mut TaskContext<'_>,
+        alone: bool,
+    ) -> Result<bool, Error> {
         let Self::New(options, parent) = std::mem::replace(self, Self::Done) else { return Ok(false) };
-        let Some(going) = mediator.begin_to_publish(event, options, parent.as_ref(), cx)? else { return Ok(true) };
+        let Some(going) = mediator.begin_to_publish(event, options, parent.as_ref(), cx, alone)? else {
+            return Ok(true);
+        };
         *self = going;
         Ok(false)
     }
@@ -176,6 +185,7 @@ impl Mediator {
         options: PublishOptions,
         parent: Option<&Context>,
         cx: &mut TaskContext<'_>,
+        alone: bool,
     ) -> Result<Option<State>, Error> {
         self.check_open()?;
         let Some(route) = self.node.handlers.route(event.index()) else { return Err(unregistered(event.name())) };
@@ -183,7 +193,7 @@ impl Mediator {
         let timeout = options.timeout.unwrap_or(self.node.limits.send_deadline).min(LONGEST);
         if route.message.qos == Qos::AtLeastOnce {
             let envelope = self.envelope_of_event(route, event, options, parent)?;
-            return Ok(Some(match self.store(route, envelope, timeout, || Occurrence::Sent) {
+            return Ok(Some(match self.store(route, envelope, timeout, alone, || Occurrence::Sent) {
                 Ok(storing) => State::Storing(storing),
                 Err(entering) => State::Entering(entering),
             }));
@@ -222,7 +232,7 @@ impl Mediator {
     }
 
     /// Hands an event of QoS 0 to the other nodes; gives a future if it has to wait for room. What finds none is counted.
-    fn hand_over(&self, route: &Route, index: usize, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
+    pub(crate) fn hand_over(&self, route: &Route, index: usize, envelope: Envelope) -> Option<BoxFuture<'static, ()>> {
         let envelope = self.node.lane(route).try_hand_over(envelope).err()?;
         let node = self.node.clone();
         Some(Box::pin(async move {
@@ -238,7 +248,7 @@ impl Mediator {
 
     /// Gives an event of QoS 0 to the handlers of this node.
     #[inline]
-    fn handle_here(
+    pub(crate) fn handle_here(
         &self,
         route: &Route,
         event: &dyn AnyMessage,
@@ -275,11 +285,12 @@ impl Mediator {
 
     /// Hands a reliable event to its lane, and gives what waits for the store; or, if there is no room, what waits for that
     /// before.
-    fn store(
+    pub(crate) fn store(
         &self,
         route: &Route,
         envelope: Envelope,
         timeout: Duration,
+        alone: bool,
         how: fn() -> Occurrence,
     ) -> Result<Stored, BoxFuture<'static, Result<Stored, Error>>> {
         if route.events.is_empty() {
@@ -287,6 +298,10 @@ impl Mediator {
         }
         self.node.observe(route.message.name, envelope.id, how);
         let lane = self.node.lane(route);
+        if alone && lane.take() {
+            let confirmation = lane.store_alone(envelope, &self.node, timeout);
+            return Ok(unless_killed(self.node.clone(), confirmation.wait()));
+        }
         match lane.try_store(envelope, timeout) {
             Ok(confirmation) => Ok(unless_killed(self.node.clone(), confirmation.wait())),
             Err(envelope) => {
@@ -354,42 +369,4 @@ fn unless_killed<R: Send + 'static>(
             () = node.tasks.until_killed() => Err(killed()),
         }
     })
-}
-
-/// An event that waits for its handler to succeed.
-pub(crate) fn emission(event: Box<dyn AnyMessage>) -> Emission {
-    Emission { event, leave: |event, context, id, payload| Box::pin(leave(event, context, id, payload)) }
-}
-
-async fn leave(event: Box<dyn AnyMessage>, context: Context, id: MessageId, payload: Bytes) -> Result<(), Error> {
-    let mediator = Mediator::of(&context);
-    let Some(route) = mediator.node.handlers.route(event.index()) else { return Err(unregistered(event.name())) };
-    mediator.node.check_size(event.name(), payload.len())?;
-    route.sent.add(1);
-    let mut envelope = Envelope::new(route.name.clone(), route.message.kind, &mediator.node.id, payload);
-    envelope.id = id;
-    envelope.correlation = context.correlation();
-    envelope.causation = Some(context.id());
-    envelope.headers.follow(context.headers());
-    envelope.repeat = context.attempt() > 1 || context.metadata().repeat;
-    if route.message.qos == Qos::AtLeastOnce {
-        let timeout = mediator.node.limits.send_deadline;
-        let storing = match mediator.store(route, envelope, timeout, || Occurrence::Emitted) {
-            Ok(storing) => storing,
-            Err(entering) => entering.await?,
-        };
-        return storing.await;
-    }
-    let metadata = OnceLock::from(Metadata::of(&envelope, None));
-    if !mediator.node.private
-        && let Some(leaving) = mediator.hand_over(route, event.index(), envelope)
-    {
-        leaving.await;
-    }
-    std::future::poll_fn(|cx| {
-        mediator.handle_here(route, &*event, &metadata, cx, || Occurrence::Emitted);
-        Poll::Ready(())
-    })
-    .await;
-    Ok(())
 }

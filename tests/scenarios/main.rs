@@ -1,6 +1,7 @@
 //! Scenarios: what users rely on, each through the public door.
 #![allow(missing_docs)]
 
+mod alone;
 mod attempts;
 mod bounds;
 mod cluster;

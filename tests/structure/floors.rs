@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 7] = [
     &["context", "extract", "handler", "registry", "checks"],
     &["middleware", "transport"],
     &["delivery", "idempotency", "cluster"],
-    &["mediator", "sending", "publishing", "builder", "assembly", "wiring", "dead_letters", "signal"],
+    &["mediator", "sending", "emitting", "publishing", "builder", "assembly", "wiring", "dead_letters", "signal"],
     &["http", "tap", "testing", "private", "__private", "lib"],
 ];
 

@@ -1,20 +1,30 @@
 //! A lane: the way out for the events of one type. What arrives while its task is busy leaves together.
 //!
 //! There is no linger time: a lone event leaves at once. A caller encodes first, then waits for room in the lane's
-//! bounded queue; the task owns everything else.
+//! bounded queue; the task owns everything else. Who finds nothing under way on a reliable lane stores by itself: each
+//! task that it does not pass is one less to be woken on the way there and back.
 
-use std::{sync::Arc, task::Poll};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+};
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
+    task::unconstrained,
     time::{Duration, Instant},
 };
 
-use super::{counters::Counters, node::Node};
+use super::{counters::Counters, node::Node, tasks::Tasks};
 use crate::{
     envelope::Envelope,
     error::{Error, ErrorKind},
@@ -29,9 +39,16 @@ const RELIABLE_FRAME: usize = 32;
 /// quarter slower; where it is far, each is a round trip.
 const RELIABLE_WINDOW: usize = 8;
 
+/// How often a lane looks whether those have ended who store by themselves.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// The sending end of a lane.
 #[derive(Clone, Debug)]
-pub(crate) struct Lane(mpsc::Sender<Item>);
+pub(crate) struct Lane {
+    queue: mpsc::Sender<Item>,
+    /// How many reliable events were handed over and have not ended.
+    under_way: Arc<AtomicUsize>,
+}
 
 enum Item {
     Message(Envelope, Option<oneshot::Sender<Result<(), Error>>>),
@@ -41,7 +58,9 @@ enum Item {
 
 impl Lane {
     pub(crate) fn open(node: &Node, message: MessageInfo) -> Self {
-        let (sender, receiver) = mpsc::channel(node.limits.queue.max(1));
+        let (queue, receiver) = mpsc::channel(node.limits.queue.max(1));
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let ended = under_way.clone();
         let (link, counters, closed) = (node.link.clone(), node.counters.clone(), node.closed.clone());
         let incarnation = node.incarnation;
         node.tasks.spawn(async move {
@@ -51,17 +70,17 @@ impl Lane {
                         let limit = frame_limit(message, frame::MAX_MESSAGES);
                         carry(link, receiver, limit, counters, incarnation).await;
                     }
-                    Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME)).await,
+                    Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME), ended).await,
                 }
             };
             closed.run_until_cancelled(work).await.unwrap_or_default();
         });
-        Self(sender)
+        Self { queue, under_way }
     }
 
     /// Hands over an event of QoS 0 if there is room; gives it back if not.
     pub(crate) fn try_hand_over(&self, envelope: Envelope) -> Result<(), Box<Envelope>> {
-        self.0.try_send(Item::Message(envelope, None)).or_else(|error| match error.into_inner() {
+        self.queue.try_send(Item::Message(envelope, None)).or_else(|error| match error.into_inner() {
             Item::Message(envelope, _) => Err(Box::new(envelope)),
             Item::Flush(_) => Ok(()),
         })
@@ -69,54 +88,127 @@ impl Lane {
 
     /// Hands over an event of QoS 0; an error says that there was no room in time.
     pub(crate) async fn hand_over(&self, envelope: Envelope, timeout: Duration) -> Result<(), Error> {
-        match self.0.send_timeout(Item::Message(envelope, None), timeout).await {
+        match self.queue.send_timeout(Item::Message(envelope, None), timeout).await {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Error::shutting_down()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(full()),
         }
     }
 
+    /// Takes the lane for one event, if nothing is under way on it.
+    pub(crate) fn take(&self) -> bool {
+        self.under_way.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Stores an event for which the lane was taken.
+    pub(crate) fn store_alone(&self, envelope: Envelope, node: &Node, timeout: Duration) -> Confirmation {
+        let (link, under_way) = (node.link.clone(), self.under_way.clone());
+        let storing = async move {
+            let stored = link.store(vec![envelope]).await;
+            under_way.fetch_sub(1, Ordering::AcqRel);
+            stored
+        };
+        // What comes after it must not leave before it because its task has had its turn.
+        let storing = Some(unconstrained(storing).boxed());
+        Confirmation::new(Store::Own(Own { storing, tasks: node.tasks.clone() }), timeout)
+    }
+
     /// Hands over a reliable event if there is room; gives it back if not.
     pub(crate) fn try_store(&self, envelope: Envelope, timeout: Duration) -> Result<Confirmation, Box<Envelope>> {
-        let (done, stored) = oneshot::channel();
-        match self.0.try_send(Item::Message(envelope, Some(done))).map_err(|error| error.into_inner()) {
-            Err(Item::Message(envelope, _)) => Err(Box::new(envelope)),
-            Ok(()) | Err(Item::Flush(_)) => Ok(Confirmation { stored, timeout, deadline: Instant::now() + timeout }),
+        match self.queue.try_reserve() {
+            Ok(room) => Ok(self.enter(room, envelope, timeout)),
+            Err(_) => Err(Box::new(envelope)),
         }
     }
 
     /// Hands over a reliable event; an error says that there was no room in time.
     pub(crate) async fn store(&self, envelope: Envelope, timeout: Duration) -> Result<Confirmation, Error> {
-        let deadline = Instant::now() + timeout;
-        let (done, stored) = oneshot::channel();
-        match tokio::time::timeout_at(deadline, self.0.send(Item::Message(envelope, Some(done)))).await {
-            Ok(Ok(())) => Ok(Confirmation { stored, timeout, deadline }),
+        match tokio::time::timeout(timeout, self.queue.reserve()).await {
+            Ok(Ok(room)) => Ok(self.enter(room, envelope, timeout)),
             Ok(Err(_)) => Err(Error::shutting_down()),
             Err(_) => Err(full()),
         }
     }
 
+    fn enter(&self, room: mpsc::Permit<'_, Item>, envelope: Envelope, timeout: Duration) -> Confirmation {
+        let (done, stored) = oneshot::channel();
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+        room.send(Item::Message(envelope, Some(done)));
+        Confirmation::new(Store::Task(stored), timeout)
+    }
+
     /// Waits until everything that was handed over before has left.
     pub(crate) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.0.send(Item::Flush(done)).await.is_ok() {
+        if self.queue.send(Item::Flush(done)).await.is_ok() {
             // An error means that the lane is gone, and with it everything in it.
             drop(flushed.await);
+        }
+    }
+
+    /// Waits for whoever stores by itself.
+    pub(crate) async fn settled(&self) {
+        while self.under_way.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
 
 /// A reliable event that has been handed over and waits for the store.
 pub(crate) struct Confirmation {
-    stored: oneshot::Receiver<Result<(), Error>>,
+    stored: Store,
     timeout: Duration,
     deadline: Instant,
 }
 
+/// Who stores an event.
+enum Store {
+    Task(oneshot::Receiver<Result<(), Error>>),
+    Own(Own),
+}
+
+/// An event that its caller stores. If the caller goes, a task goes on with it.
+struct Own {
+    storing: Option<BoxFuture<'static, Result<(), Error>>>,
+    tasks: Tasks,
+}
+
+impl Future for Own {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let Some(storing) = &mut self.storing else { return Poll::Pending };
+        let stored = std::task::ready!(storing.poll_unpin(cx));
+        self.storing = None;
+        Poll::Ready(stored)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // Without a runtime this node has ended, too.
+        if let Some(storing) = self.storing.take()
+            && Handle::try_current().is_ok()
+        {
+            self.tasks.spawn(storing.map(drop));
+        }
+    }
+}
+
 impl Confirmation {
+    fn new(stored: Store, timeout: Duration) -> Self {
+        Self { stored, timeout, deadline: Instant::now() + timeout }
+    }
+
     /// An outcome that is not known in time is an error that says so.
     pub(crate) async fn wait(self) -> Result<(), Error> {
-        match tokio::time::timeout_at(self.deadline, self.stored).await {
+        let stored = async {
+            match self.stored {
+                Store::Own(own) => Ok(own.await),
+                Store::Task(stored) => stored.await,
+            }
+        };
+        match tokio::time::timeout_at(self.deadline, stored).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => {
                 let text = "this node ended before the store confirmed: the event may be stored";
@@ -214,7 +306,7 @@ async fn carry(
 }
 
 /// The task of a reliable lane.
-async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize) {
+async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize, ended: Arc<AtomicUsize>) {
     // What the store takes one by one must not be too large together.
     let most = link.max_batch().min(frame::MAX_TOGETHER);
     let mut items = Vec::with_capacity(limit);
@@ -222,6 +314,7 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
     let mut under_way: Vec<BoxFuture<'_, ()>> = Vec::with_capacity(RELIABLE_WINDOW);
     let leave = async |batch: Batch| {
         let result = link.store(batch.messages).await;
+        ended.fetch_sub(batch.waiting.len(), Ordering::AcqRel);
         for done in batch.waiting {
             // Who has gone does not want to know.
             drop(done.send(result.as_ref().copied().map_err(Error::duplicate)));

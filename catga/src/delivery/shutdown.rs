@@ -81,6 +81,13 @@ impl Node {
             self.served.cancelled().await;
         };
         let flushed = tokio::time::timeout(STEP, flush).await.is_ok();
+        let settled = async {
+            for lane in self.handlers.routes().filter_map(|route| route.lane.get()) {
+                lane.settled().await;
+            }
+        };
+        // A caller that does not go on with what it began holds up nobody for long.
+        drop(tokio::time::timeout(STEP, settled).await);
         let left = if excused { 0 } else { self.backlog().await.here };
         let gone = tokio::time::timeout(STEP, self.link.leave(for_good)).await;
         let left = if self.capabilities.survives_the_process { 0 } else { left.max(self.lost().await) };
