@@ -3,7 +3,7 @@
 use xtask::shell::{Result, cargo, step};
 
 /// How many message types are linked; half are commands, half events.
-const TYPES: [&str; 2] = ["2", "100"];
+const TYPES: [&str; 4] = ["2", "100", "300", "1000"];
 const PARTS: [&str; 10] = [
     "nodes 1",
     "nodes 10",

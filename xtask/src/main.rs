@@ -33,7 +33,7 @@ The tasks of this repository.
 
   cargo xtask bench [--quick]   catga beside native code for the same work, on a NATS server; takes some minutes
   cargo xtask bench build       what 100 messages and 100 handlers add to a build, beside plain functions
-  cargo xtask bench growth      what many types, nodes and remembered requests cost; takes some five minutes
+  cargo xtask bench growth      what many types, nodes and remembered requests cost; some minutes, and builds
   cargo xtask bench counts      system calls, allocations and memory of both; `cargo xtask bench --help` says more
   cargo xtask bench peers [--quick]   other frameworks for the same work, which it builds; `--help` lists the rows
 
