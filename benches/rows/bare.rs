@@ -1,15 +1,16 @@
 //! The native twins: the same work by hand with async-nats, as fast as it goes.
 //!
 //! Subjects are made beforehand, acknowledgements are awaited in a window, requests are answered where they arrive. No
-//! message has a header: unlike catga, what is published twice is stored twice.
+//! message has a header, but in one row: unlike catga, what is published twice is stored twice.
 
 use std::{
     collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use async_nats::{
-    Client, Subject,
+    Client, HeaderMap, Subject,
     jetstream::{
         self, AckKind, Context,
         consumer::{Consumer, pull},
@@ -104,16 +105,25 @@ pub async fn consumer(stream: &Stream) -> Result<Consumer<pull::Config>> {
     stream.create_consumer(config).await.map_err(text)
 }
 
-/// Messages into the store, one a call.
-pub async fn store(run: &mut Run<'_>) -> Result {
+/// Messages into the store, one a call; with an id, the store takes none twice.
+pub async fn store(run: &mut Run<'_>, id: bool) -> Result {
+    /// The numbers of messages begin again after the warm-up.
+    static IDS: AtomicU64 = AtomicU64::new(0);
     let (context, stream) = stream(run).await?;
     let consumer = consumer(&stream).await?;
     let size = run.row.size;
     let call = move |number| {
         let context = context.clone();
         async move {
-            let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number, size)))?).await.map_err(text)?;
-            stored.await.map(drop).map_err(text)
+            let payload = encode(&Placed(Order::new(number, size)))?;
+            let stored = if id {
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Msg-Id", format!("{:032x}", IDS.fetch_add(1, Relaxed)));
+                context.publish_with_headers(SUBJECT, headers, payload).await
+            } else {
+                context.publish(SUBJECT, payload).await
+            };
+            stored.map_err(text)?.await.map(drop).map_err(text)
         }
     };
     let load = run.calls(call).await?;

@@ -50,6 +50,8 @@ pub enum Work {
     Publish,
     /// QoS 1 into the store, by callers who wait; the twin has as many.
     Store,
+    /// The same; the twin gives each an id, too.
+    StoreOnce,
     /// The same beside one publisher who keeps a window of messages in flight.
     StoreWindow,
     /// QoS 1 into the store, by `publish_all`; the twin keeps a window.
@@ -104,12 +106,13 @@ const AXUM: &str = "axum that does nothing else";
 const INLINE: &str = "client.request, answered inline";
 
 /// All rows.
-pub const ROWS: [Row; 27] = [
+pub const ROWS: [Row; 28] = [
     row("publish", "QoS 0, publish to handler, two connections", TWO, 16, Work::Publish),
     row("store", "QoS 1, publish acknowledged", "each caller waits for its own acknowledgement", 256, Work::Store),
     row("store-window", "QoS 1, publish acknowledged", WINDOW, 256, Work::StoreWindow),
     row("store-all", "QoS 1, `publish_all`", WINDOW, 1, Work::StoreAll),
     row("store-one", "QoS 1, publish acknowledged", "one at a time", 1, Work::Store),
+    row("store-once", "QoS 1, publish acknowledged", "one at a time, each with an id", 1, Work::StoreOnce),
     row("deliver", "QoS 1, deliver, handle, acknowledge", "a pull consumer, 1,000 a pull", 1, Work::Deliver),
     row("ask", "request and reply", INLINE, 256, Work::Ask),
     row("ask-one", "request and reply", INLINE, 1, Work::Ask),
@@ -256,8 +259,9 @@ impl Row {
         match (self.work, side) {
             (Work::Publish, Side::Ours) => ours::publish(run).await,
             (Work::Publish, Side::Bare) => bare::publish(run).await,
-            (Work::Store | Work::StoreWindow, Side::Ours) => ours::store(run).await,
-            (Work::Store, Side::Bare) => bare::store(run).await,
+            (Work::Store | Work::StoreOnce | Work::StoreWindow, Side::Ours) => ours::store(run).await,
+            (Work::Store, Side::Bare) => bare::store(run, false).await,
+            (Work::StoreOnce, Side::Bare) => bare::store(run, true).await,
             (Work::StoreAll, Side::Ours) => ours::store_all(run).await,
             (Work::StoreWindow | Work::StoreAll, Side::Bare) => bare::store_window(run).await,
             (Work::Deliver, Side::Ours) => ours::deliver(run).await,
