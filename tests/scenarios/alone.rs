@@ -41,6 +41,21 @@ async fn it_is_stored_also_if_its_caller_has_gone() {
     assert_eq!(lines, ["1", "2"]);
 }
 
+#[test]
+fn it_is_stored_also_if_it_is_dropped_outside_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (harness, log) = (Harness::new(), Log::default());
+    let node = runtime.block_on(node(&harness, &log));
+    let mut publishing = node.publish(Signed { number: 1 });
+    runtime.block_on(async {
+        harness.inject(Fault::drop(Traffic::Store).times(1)).await;
+        tokio::time::timeout(Duration::from_millis(1), &mut publishing).await.expect_err("the store did not get it");
+    });
+    drop(publishing);
+    runtime.block_on(async { tokio::time::sleep(Duration::from_secs(5)).await });
+    assert_eq!(log.lines(), ["1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_is_confirmed_before_its_node_leaves() {
     let (harness, log) = (Harness::new(), Log::default());

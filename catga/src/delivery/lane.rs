@@ -110,7 +110,8 @@ impl Lane {
         };
         // What comes after it must not leave before it because its task has had its turn.
         let storing = Some(unconstrained(storing).boxed());
-        Confirmation::new(Store::Own(Own { storing, tasks: node.tasks.clone() }), timeout)
+        let own = Own { storing, tasks: node.tasks.clone(), runtime: Handle::current() };
+        Confirmation::new(Store::Own(own), timeout)
     }
 
     /// Hands over a reliable event if there is room; gives it back if not.
@@ -171,6 +172,8 @@ enum Store {
 struct Own {
     storing: Option<BoxFuture<'static, Result<(), Error>>>,
     tasks: Tasks,
+    /// It may be dropped outside of the runtime.
+    runtime: Handle,
 }
 
 impl Future for Own {
@@ -186,10 +189,8 @@ impl Future for Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // Without a runtime this node has ended, too.
-        if let Some(storing) = self.storing.take()
-            && Handle::try_current().is_ok()
-        {
+        if let Some(storing) = self.storing.take() {
+            let _entered = self.runtime.enter();
             self.tasks.spawn(storing.map(drop));
         }
     }
