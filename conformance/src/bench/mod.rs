@@ -30,7 +30,7 @@ use self::{
     subject::Subject,
 };
 use crate::{
-    history::{Bounds, Fault, History, Number, What},
+    history::{Bounds, Entry, Fault, History, Number, What},
     journal::Journal,
     messages::{Fact, HEADER, Plan, Role, Rumour, text_of, trace_of},
     world::World,
@@ -280,9 +280,27 @@ impl Bench {
         self.journal.wait_for(wanted, self.subject.patience(), |entry| matches!(entry.what, What::Effect(_))).await;
     }
 
-    /// Waits until as many runs as wanted began.
-    pub async fn starts(&self, wanted: usize) {
-        self.journal.wait_for(wanted, self.subject.patience(), |entry| matches!(entry.what, What::Started(_))).await;
+    /// Waits until as many runs as wanted began on a node.
+    pub async fn starts(&self, node: &str, wanted: usize) {
+        let fits = |entry: &Entry| &*entry.node == node && matches!(entry.what, What::Started(_));
+        self.journal.wait_for(wanted, self.subject.patience(), fits).await;
+    }
+
+    /// Waits until every living node knows of every other one; for some time only, as a broken transport may hide them.
+    pub async fn acquainted(&self) {
+        let end = Instant::now() + PATIENCE_WITH_BROKEN;
+        while Instant::now() < end && !self.all_know_all() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn all_know_all(&self) -> bool {
+        let nodes = self.nodes.lock().unwrap();
+        let living = || nodes.iter().filter(|(_, member)| member.live);
+        living().all(|(_, member)| {
+            let known = member.mediator.cluster().nodes();
+            living().all(|(id, _)| known.iter().any(|node| node.online && node.id == *id))
+        })
     }
 
     /// Ends everything; gives what happened.

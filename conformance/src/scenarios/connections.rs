@@ -65,7 +65,7 @@ async fn requests_are_answered_while_connections_break(bench: &Bench) {
         bench.start(node, &[EXECUTE]).await;
     }
     bench.start("asker1", &[]).await;
-    bench.pass(Duration::from_millis(100)).await;
+    bench.acquainted().await;
     if bench.journal.history().capabilities().can_be_disconnected {
         let slow = Plan { before_ms: 50, ..Plan::default() };
         for round in 0..9 {

@@ -52,7 +52,7 @@ async fn rumours_reach_every_node_once(bench: &Bench) {
     for node in ["node1", "node2", "node3"] {
         bench.start(node, &[GOSSIP]).await;
     }
-    bench.pass(Duration::from_millis(100)).await;
+    bench.acquainted().await;
     for number in 0..100 {
         bench.gossip("node2", number, Plan { before_ms: number % 3, ..Plan::default() }).await;
     }
@@ -73,7 +73,7 @@ async fn a_handler_that_never_returns_has_what_it_cannot_take_dropped_and_counte
     let limits = Limits { concurrency: 4, queue: 16, handler_timeout: hour, ..bench.limits() };
     bench.start("node1", &[]).await;
     bench.start_with("node2", &[GOSSIP], limits).await;
-    bench.pass(Duration::from_millis(100)).await;
+    bench.acquainted().await;
     for number in 0..200 {
         bench.gossip("node1", number, Plan { hangs: true, ..Plan::default() }).await;
     }

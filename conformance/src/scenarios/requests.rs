@@ -23,7 +23,7 @@ async fn start(bench: &Bench) {
     for node in ["asker1", "asker2"] {
         bench.start(node, &[]).await;
     }
-    bench.pass(Duration::from_millis(100)).await;
+    bench.acquainted().await;
 }
 
 async fn every_request_has_one_answer_by_its_deadline(bench: &Bench) {
@@ -62,7 +62,8 @@ async fn a_command_moves_on_only_from_a_node_that_died(bench: &Bench) {
     start(bench).await;
     let slow = Plan { before_ms: 1_000, ..Plan::default() };
     let kill = async {
-        bench.starts(20).await;
+        // It has begun some: those have to move.
+        bench.starts("node1", 10).await;
         bench.kill("node1");
     };
     tokio::join!(join_all((0..40).map(|number| bench.order("asker1", number, slow.clone(), within(5_000)))), kill);
@@ -74,7 +75,7 @@ async fn a_node_that_is_full_refuses_and_another_one_takes_over(bench: &Bench) {
     bench.start_with("node1", &[EXECUTE], full.clone()).await;
     bench.start_with("node2", &[EXECUTE], full).await;
     bench.start("asker1", &[]).await;
-    bench.pass(Duration::from_millis(100)).await;
+    bench.acquainted().await;
     let slow = Plan { before_ms: 150, ..Plan::default() };
     join_all((0..20).map(|number| bench.order("asker1", number, slow.clone(), within(2_000)))).await;
     bench.pass(Duration::from_secs(1)).await;

@@ -127,7 +127,7 @@ async fn a_handler_that_never_returns_does_not_keep_a_node_from_leaving(bench: &
     bench.start("node1", &[]).await;
     bench.start_with("node2", &[NOTE], limits).await;
     bench.publish_all("node1", 0..20, &Plan { hangs: true, ..Plan::default() }).await;
-    bench.starts(4).await;
+    bench.starts("node2", 4).await;
     bench.shut_down("node2", false).await;
 }
 
