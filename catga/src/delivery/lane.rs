@@ -1,8 +1,9 @@
 //! A lane: the way out for the events of one type. What arrives while its task is busy leaves together.
 //!
-//! There is no linger time: a lone event leaves at once. A caller encodes first, then waits for room in the lane's
-//! bounded queue; the task owns everything else. Who finds nothing under way on a reliable lane stores by itself: each
-//! task that it does not pass is one less to be woken on the way there and back.
+//! There is no linger time: a lone event leaves at once, and one that follows others waits for a turn of the runtime and
+//! no longer. A caller encodes first, then waits for room in the lane's bounded queue; the task owns everything else. Who
+//! finds nothing under way on a reliable lane stores by itself: each task that it does not pass is one less to be woken on
+//! the way there and back.
 
 use std::{
     pin::Pin,
@@ -330,6 +331,9 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
         if count == 0 {
             break;
         }
+        if !under_way.is_empty() {
+            gather(&mut receiver, &mut items, limit).await;
+        }
         let mut flushes = Vec::new();
         let mut batch = Batch::with_capacity(count);
         for item in items.drain(..) {
@@ -358,6 +362,16 @@ async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: u
     join_all(under_way).await;
 }
 
+/// Lets whoever is ready run once, and takes along what they hand over: where others are under way, more comes in a moment,
+/// and a task that takes each at once sends them one by one.
+pub(super) async fn gather<T>(receiver: &mut mpsc::Receiver<T>, items: &mut Vec<T>, limit: usize) {
+    if items.len() < limit {
+        tokio::task::yield_now().await;
+        let room = limit - items.len();
+        let _ = receiver.recv_many(items, room).now_or_never();
+    }
+}
+
 /// Waits until at least one of them has ended, and lets go of it.
 async fn one_of(under_way: &mut Vec<BoxFuture<'_, ()>>) {
     std::future::poll_fn(|cx| {
@@ -366,4 +380,21 @@ async fn one_of(under_way: &mut Vec<BoxFuture<'_, ()>>) {
         if under_way.len() < before { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_others_are_about_to_hand_over_is_taken_along() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        for number in 1..5 {
+            let sender = sender.clone();
+            tokio::spawn(async move { sender.send(number).await });
+        }
+        let mut items = vec![0];
+        gather(&mut receiver, &mut items, 3).await;
+        assert_eq!(items, [0, 1, 2]);
+    }
 }

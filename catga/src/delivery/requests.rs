@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::node::Node;
+use super::{lane::gather, node::Node};
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Outcome},
@@ -64,6 +64,8 @@ impl Requests {
         let period = SWEEP.min(self.node.limits.probe_after / 2).max(Duration::from_millis(1));
         let mut sweep = tokio::time::interval(period);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The replies to what leaves together find room together.
+        let most = MAX_MESSAGES.min(self.node.limits.queue.max(1));
         let (mut asks, mut replies) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
@@ -78,9 +80,14 @@ impl Requests {
                         self.node.counters.lost_replies(self.overflow.replies.swap(0, Ordering::Relaxed));
                     }
                 },
-                count = self.asks.recv_many(&mut asks, MAX_MESSAGES) => match count {
+                count = self.asks.recv_many(&mut asks, most) => match count {
                     0 => return,
-                    _ => self.send(&mut asks).await,
+                    _ => {
+                        if self.free.len() < self.slots.len() {
+                            gather(&mut self.asks, &mut asks, most).await;
+                        }
+                        self.send(&mut asks).await;
+                    }
                 },
             }
         }
