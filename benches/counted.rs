@@ -5,7 +5,10 @@
 
 use std::{
     hint::black_box,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -101,7 +104,8 @@ fn reliable(calls: u64) {
 /// As many messages as a full frame of a lane holds, of 70 bytes each.
 fn messages() -> Vec<Envelope> {
     let payload = Bytes::from_static(&[b'7'; 70]);
-    let message = |_| Envelope::new(Kept::NAME.into(), Kind::Event, &"a-node".into(), payload.clone());
+    let (name, source) = (Arc::from(Kept::NAME), Arc::from("a-node"));
+    let message = |_| Envelope::new(Arc::clone(&name), Kind::Event, &source, payload.clone());
     (0..32).map(message).collect()
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -26,7 +25,7 @@ pub(crate) const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 ///
 /// `traceparent` and `tracestate` go on by themselves: what a handler sends, publishes or emits has those of the message
 /// that it handles, unless it is given others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
@@ -77,6 +76,13 @@ impl Headers {
                 drop(self.insert(name, value));
             }
         }
+    }
+
+    /// What has travelled.
+    pub(crate) fn arrived(headers: Vec<(String, String)>) -> Result<Self, Error> {
+        let headers = Self(headers);
+        headers.check()?;
+        Ok(headers)
     }
 
     /// Checks what is to travel, and what has.
@@ -146,7 +152,7 @@ pub struct Envelope {
 }
 
 /// What a request carries beside its message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestPart {
     /// Finds the caller again when the reply arrives; has a meaning only on the node that sent it.
     pub token: u64,
@@ -162,7 +168,7 @@ pub struct RequestPart {
 }
 
 /// What an event carries that is stored again for a handler that has not finished it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPart {
     /// The handler that remains.
     pub handler: String,
@@ -201,7 +207,7 @@ impl Envelope {
 
     /// How many bytes it takes in a queue or a store, at most.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
         let key = self.request.as_ref().and_then(|request| request.key.as_ref()).map_or(0, String::len);
         let handler = self.retry.as_ref().map_or(0, |retry| retry.handler.len());
         self.payload.len() + self.name.len() + self.source.len() + headers + key + handler + NUMBERS

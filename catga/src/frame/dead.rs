@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     decode, encode,
-    entry::{Before, MessageEntry, Raw},
+    entry::{self, Before},
     malformed,
+    parts::put_bytes,
+    rare, read_rare,
 };
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
@@ -22,27 +24,21 @@ pub(crate) const DEAD: u8 = 3;
 /// The most bytes that each text of a failure takes: what is stored beside the event must not keep it from fitting.
 const MAX_TEXT: usize = 4 * 1024;
 
-/// A dead letter as it stands in a frame, alone.
+/// What a dead letter holds, behind what is said of it.
+const MESSAGE: u8 = 0;
+const UNREADABLE: u8 = 1;
+
+/// What is said of a dead letter beside what it holds.
 #[derive(Serialize, Deserialize)]
-struct DeadEntry<'a> {
+struct About {
     id: MessageId,
-    durable: &'a str,
-    handler: Option<&'a str>,
+    durable: Arc<str>,
+    handler: Option<Arc<str>>,
     attempts: u32,
     replays: u32,
     failure: Failure,
-    node: &'a str,
+    node: Arc<str>,
     time_ms: u64,
-    #[serde(borrow)]
-    content: ContentEntry<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum ContentEntry<'a> {
-    #[serde(borrow)]
-    Message(Box<MessageEntry<'a>>),
-    #[serde(borrow)]
-    Unreadable(Raw<'a>),
 }
 
 /// Writes a dead letter as a frame. Long texts of its failure are cut, and long details are left out.
@@ -51,19 +47,28 @@ enum ContentEntry<'a> {
 ///
 /// `Codec` if it cannot be written.
 pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
-    encode(DEAD, std::slice::from_ref(letter), 0, |letter| DeadEntry {
-        id: letter.id,
-        durable: &letter.durable,
-        handler: letter.handler.as_deref(),
-        attempts: letter.attempts,
-        replays: letter.replays,
-        failure: letter.failure.bounded(MAX_TEXT),
-        node: &letter.node,
-        time_ms: letter.time_ms,
-        content: match &letter.content {
-            DeadContent::Message(envelope) => ContentEntry::Message(Box::new(MessageEntry::of(envelope, None))),
-            DeadContent::Unreadable(bytes) => ContentEntry::Unreadable(Raw(bytes)),
-        },
+    encode(DEAD, std::slice::from_ref(letter), 0, |buffer, letter, _| {
+        let about = About {
+            id: letter.id,
+            durable: letter.durable.clone(),
+            handler: letter.handler.clone(),
+            attempts: letter.attempts,
+            replays: letter.replays,
+            failure: letter.failure.bounded(MAX_TEXT),
+            node: letter.node.clone(),
+            time_ms: letter.time_ms,
+        };
+        put_bytes(buffer, &rare(&about)?)?;
+        match &letter.content {
+            DeadContent::Message(envelope) => {
+                buffer.push(MESSAGE);
+                entry::write(buffer, envelope, None)
+            }
+            DeadContent::Unreadable(bytes) => {
+                buffer.push(UNREADABLE);
+                put_bytes(buffer, bytes)
+            }
+        }
     })
 }
 
@@ -73,22 +78,26 @@ pub fn encode_dead(letter: &DeadLetter) -> Result<Bytes, Error> {
 ///
 /// `Codec` for anything that is not a whole frame of one dead letter in this version.
 pub fn decode_dead(frame: &Bytes) -> Result<DeadLetter, Error> {
-    let mut letters = decode(DEAD, frame, |entry: DeadEntry<'_>| {
+    let mut letters = decode(DEAD, frame, |reader| {
+        let about: About = read_rare(reader.bytes()?)?;
+        let content = match reader.u8()? {
+            MESSAGE => DeadContent::Message(Box::new(entry::read(reader, &mut Before::default())?)),
+            UNREADABLE => {
+                let length = reader.length()?;
+                DeadContent::Unreadable(reader.shared(length)?)
+            }
+            _ => return Err(malformed("it holds something unknown")),
+        };
         Ok(DeadLetter {
-            id: entry.id,
-            durable: Arc::from(entry.durable),
-            handler: entry.handler.map(Arc::from),
-            attempts: entry.attempts,
-            replays: entry.replays,
-            failure: entry.failure,
-            node: Arc::from(entry.node),
-            time_ms: entry.time_ms,
-            content: match entry.content {
-                ContentEntry::Message(message) => {
-                    DeadContent::Message(Box::new(message.envelope(frame, &mut Before::default())?))
-                }
-                ContentEntry::Unreadable(bytes) => DeadContent::Unreadable(frame.slice_ref(bytes.0)),
-            },
+            id: about.id,
+            durable: about.durable,
+            handler: about.handler,
+            attempts: about.attempts,
+            replays: about.replays,
+            failure: about.failure,
+            node: about.node,
+            time_ms: about.time_ms,
+            content,
         })
     })?;
     match (letters.pop(), letters.is_empty()) {

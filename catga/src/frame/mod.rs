@@ -1,17 +1,22 @@
 //! The binary form in which messages travel between nodes, several at a time.
 //!
-//! A frame is a magic byte, a version, a type and then a sequence in the [postcard wire format](https://postcard.jamesmunns.com/wire-format).
+//! A frame is a magic byte, a version, a type, a count and then so many entries; `docs/wire.md` describes all of it. What
+//! every message has is read and written by hand, in [`entry`]: it decides what a message costs. What is rare, failures and
+//! dead letters, stands in the [postcard wire format](https://postcard.jamesmunns.com/wire-format).
 //! Decoding is bounded: a frame never holds more than [`MAX_MESSAGES`] entries, and no length in it is trusted beyond
 //! the bytes that are there.
 
 pub(crate) mod dead;
 mod entry;
+mod parts;
 
 use bytes::Bytes;
-use postcard::ser_flavors::Flavor;
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de::DeserializeOwned};
 
-use self::entry::{Before, MessageEntry, Raw};
+use self::{
+    entry::Before,
+    parts::{Reader, put_bytes},
+};
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, RemoteError},
@@ -20,7 +25,7 @@ use crate::{
 /// The first byte of a frame; no JSON text starts with it.
 pub(crate) const MAGIC: u8 = 0xCA;
 /// The version of the layout.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// The most messages that one frame holds.
 pub const MAX_MESSAGES: usize = 128;
 
@@ -28,12 +33,9 @@ const MESSAGES: u8 = 1;
 /// The type of a frame of replies.
 pub(crate) const REPLIES: u8 = 2;
 
-#[derive(Serialize, Deserialize)]
-struct ReplyEntry<'a> {
-    token: u64,
-    #[serde(borrow)]
-    result: Result<Raw<'a>, RemoteError>,
-}
+/// What a reply begins with, behind its token.
+const ANSWERED: u8 = 0;
+const FAILED: u8 = 1;
 
 /// The most bytes of messages that travel together; a larger message travels alone.
 pub(crate) const MAX_TOGETHER: usize = 64 * 1024;
@@ -65,11 +67,9 @@ pub(crate) fn take<T>(
 /// `TooLarge` for more than [`MAX_MESSAGES`].
 pub fn encode_messages(envelopes: &[Envelope]) -> Result<Bytes, Error> {
     // Few have more beside their payload.
-    let size = |envelope: &Envelope| envelope.payload.len() + envelope.name.len() + envelope.source.len() + 80;
-    let mut before = None;
-    encode(MESSAGES, envelopes, envelopes.iter().map(size).sum(), |envelope| {
-        MessageEntry::of(envelope, before.replace(envelope))
-    })
+    let size = |envelope: &Envelope| envelope.payload.len() + 64;
+    let names = envelopes.first().map_or(0, |first| first.name.len() + first.source.len());
+    encode(MESSAGES, envelopes, names + envelopes.iter().map(size).sum::<usize>(), entry::write)
 }
 
 /// How many messages a frame says that it holds.
@@ -84,7 +84,7 @@ pub(crate) fn count(frame: &Bytes) -> u64 {
 /// `Codec` for anything that is not a whole frame of messages in this version.
 pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
     let mut before = Before::default();
-    decode(MESSAGES, frame, |entry: MessageEntry<'_>| entry.envelope(frame, &mut before))
+    decode(MESSAGES, frame, |reader| entry::read(reader, &mut before))
 }
 
 /// Writes replies as one frame.
@@ -94,9 +94,18 @@ pub fn decode_messages(frame: &Bytes) -> Result<Vec<Envelope>, Error> {
 /// `TooLarge` for more than [`MAX_MESSAGES`].
 pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
     let size = |reply: &Reply| reply.result.as_ref().map_or(80, Bytes::len) + 16;
-    encode(REPLIES, replies, replies.iter().map(size).sum(), |reply| ReplyEntry {
-        token: reply.token,
-        result: reply.result.as_ref().map(|payload| Raw(payload)).map_err(Error::to_remote),
+    encode(REPLIES, replies, replies.iter().map(size).sum(), |buffer, reply, _| {
+        buffer.extend_from_slice(&reply.token.to_le_bytes());
+        match &reply.result {
+            Ok(payload) => {
+                buffer.push(ANSWERED);
+                put_bytes(buffer, payload)
+            }
+            Err(error) => {
+                buffer.push(FAILED);
+                put_bytes(buffer, &rare(&error.to_remote())?)
+            }
+        }
     })
 }
 
@@ -106,11 +115,17 @@ pub fn encode_replies(replies: &[Reply]) -> Result<Bytes, Error> {
 ///
 /// `Codec` for anything that is not a whole frame of replies in this version.
 pub fn decode_replies(frame: &Bytes) -> Result<Vec<Reply>, Error> {
-    decode(REPLIES, frame, |entry: ReplyEntry<'_>| {
-        Ok(Reply {
-            token: entry.token,
-            result: entry.result.map(|payload| frame.slice_ref(payload.0)).map_err(Error::from),
-        })
+    decode(REPLIES, frame, |reader| {
+        let token = reader.u64()?;
+        let result = match reader.u8()? {
+            ANSWERED => {
+                let length = reader.length()?;
+                Ok(reader.shared(length)?)
+            }
+            FAILED => Err(read_rare::<RemoteError>(reader.bytes()?)?.into()),
+            _ => return Err(malformed("it holds a reply of an unknown form")),
+        };
+        Ok(Reply { token, result })
     })
 }
 
@@ -118,33 +133,28 @@ fn malformed(what: &str) -> Error {
     Error::not_started(ErrorKind::Codec, format!("not a frame of this version: {what}"))
 }
 
-/// Writes at the end of a buffer.
-struct End(Vec<u8>);
+/// Writes what is rare.
+fn rare(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    postcard::to_allocvec(value).map_err(|error| {
+        Error::not_started(ErrorKind::Codec, format!("a frame cannot be written: {error}")).with_source(error)
+    })
+}
 
-impl Flavor for End {
-    type Output = Vec<u8>;
-
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.0.push(data);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
+/// Reads what is rare.
+fn read_rare<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(malformed("a part of it is longer than what it holds")),
+        Err(error) => Err(malformed(&error.to_string())),
     }
 }
 
-/// Writes a frame; `size` is about how many bytes its entries take.
-fn encode<'a, T, E: Serialize>(
+/// Writes a frame; `size` is about how many bytes its entries take. Each is written with what is known of the one before.
+fn encode<T>(
     frame_type: u8,
-    items: &'a [T],
+    items: &[T],
     size: usize,
-    mut entry: impl FnMut(&'a T) -> E,
+    mut write: impl FnMut(&mut Vec<u8>, &T, Option<&T>) -> Result<(), Error>,
 ) -> Result<Bytes, Error> {
     if items.len() > MAX_MESSAGES {
         return Err(Error::not_started(
@@ -154,18 +164,17 @@ fn encode<'a, T, E: Serialize>(
     }
     let mut buffer = Vec::with_capacity(4 + size);
     buffer.extend([MAGIC, VERSION, frame_type, items.len() as u8]);
+    let mut before = None;
     for item in items {
-        buffer = postcard::serialize_with_flavor(&entry(item), End(buffer)).map_err(|error| {
-            Error::not_started(ErrorKind::Codec, format!("a frame cannot be written: {error}")).with_source(error)
-        })?;
+        write(&mut buffer, item, before.replace(item))?;
     }
     Ok(buffer.into())
 }
 
-fn decode<'a, E: Deserialize<'a>, T>(
+fn decode<T>(
     frame_type: u8,
-    frame: &'a Bytes,
-    mut item: impl FnMut(E) -> Result<T, Error>,
+    frame: &Bytes,
+    mut read: impl FnMut(&mut Reader<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
     let [MAGIC, VERSION, found, count, rest @ ..] = &frame[..] else {
         return Err(malformed("its first bytes are not those of a frame"));
@@ -173,14 +182,12 @@ fn decode<'a, E: Deserialize<'a>, T>(
     if *found != frame_type || usize::from(*count) > MAX_MESSAGES {
         return Err(malformed("its type or its count is unknown"));
     }
-    let mut rest: &[u8] = rest;
+    let mut reader = Reader::new(frame, rest);
     let mut items = Vec::with_capacity(usize::from(*count));
     for _ in 0..*count {
-        let (entry, left) = postcard::take_from_bytes(rest).map_err(|error| malformed(&error.to_string()))?;
-        items.push(item(entry)?);
-        rest = left;
+        items.push(read(&mut reader)?);
     }
-    if !rest.is_empty() {
+    if !reader.is_at_the_end() {
         return Err(malformed("bytes follow its last entry"));
     }
     Ok(items)

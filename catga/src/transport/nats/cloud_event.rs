@@ -192,10 +192,10 @@ impl<'a> CloudEvent<'a> {
         envelope.sequence = number("catgasequence", self.catgasequence.as_deref())?;
         envelope.incarnation = number("catgaincarnation", self.catgaincarnation.as_deref())?;
         if let Some(text) = self.catgaheaders.as_deref() {
-            envelope.headers = serde_json::from_str(text).map_err(|error| {
+            let headers = serde_json::from_str(text).map_err(|error| {
                 refused(format!("the attribute `catgaheaders` cannot be read: {error}")).with_source(error)
             })?;
-            envelope.headers.check()?;
+            envelope.headers = Headers::arrived(headers)?;
         }
         for (name, value) in TRACE.into_iter().zip([self.traceparent, self.tracestate]) {
             if let Some(value) = value {

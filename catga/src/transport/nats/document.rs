@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{cloud_event::write, names::Names};
 use crate::{
     dead_letter::{DeadContent, DeadLetter},
-    envelope::{Envelope, Reply},
+    envelope::{Envelope, Headers, Reply},
     error::{Error, ErrorKind, Failure, Outcome, Retry},
     frame::{
         MAX_MESSAGES,
@@ -48,8 +48,12 @@ fn the_documented_bytes_are_those_that_are_written_and_read() {
     let [messages, replies, letter] = blocks("hex")[..] else { panic!("three dumps") };
     let (messages, replies, letter) = (bytes(messages), bytes(replies), bytes(letter));
 
-    assert_eq!(encode_messages(&[event()]).expect("it fits"), messages);
-    assert_eq!(decode_messages(&messages).expect("it is whole"), [event()]);
+    let mut second = Envelope { payload: br#"{"id":8}"#[..].into(), headers: Headers::new(), sequence: 2, ..event() };
+    second.id = MessageId::from_u128(second.id.as_u128() + 1);
+    second.correlation = second.id;
+    let written = [event(), second];
+    assert_eq!(encode_messages(&written).expect("it fits"), messages);
+    assert_eq!(decode_messages(&messages).expect("it is whole"), written);
 
     let refused = Error::handler("orders.place", Failure::new("stock", "no tea left").details("tea").permanent());
     let written = [Reply::new(1, Ok(event().payload)), Reply::new(2, Err(refused))];
