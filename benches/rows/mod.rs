@@ -122,8 +122,10 @@ fn measure_row(row: &Row, sides: &[Side], (time, runs): (Duration, usize)) -> Re
                 .map_err(|error| format!("{side:?}, run {number}: {error}"))
                 .inspect_err(|error| println!("  {error}"))?;
             let seconds = figure.messages as f64 / figure.per_second;
+            let used = figure.client_us.zip(figure.server_us);
+            let used = used.map_or(String::new(), |(client, server)| format!(", {client:.2} + {server:.2} us each"));
             println!(
-                "  {number} of {runs}  {side:?}  {:.0}/s: {} in {seconds:.2} s",
+                "  {number} of {runs}  {side:?}  {:.0}/s: {} in {seconds:.2} s{used}",
                 figure.per_second, figure.messages
             );
             match side {

@@ -26,7 +26,7 @@ use crate::{
         limits::Limits,
         node::Node,
         observe::Observer,
-        requests::Requests,
+        requests::{Asks, Requests},
         server::{Server, answer_probes},
         tasks::Tasks,
     },
@@ -283,7 +283,7 @@ impl Builder {
             vitals: Arc::new(Vitals::new()),
         }));
         let cluster = Cluster::new(known, ended.clone());
-        let (asks, asks_receiver) = mpsc::channel(self.limits.queue.max(1));
+        let (asks, asks_receiver) = Asks::new(self.limits.queue);
         let (local, local_receiver) = mpsc::channel(self.limits.queue.max(1));
         let node = Arc::new_cyclic(|this| Node {
             id: id.clone(),

@@ -6,7 +6,7 @@
 use std::{sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -14,14 +14,13 @@ use tokio::{
 
 use super::{
     node::Node,
-    requests::{Ask, abandoned},
+    requests::{Ask, Heard, Waiting, abandoned},
     server::LocalRequest,
 };
 use crate::{
     cluster::routing::choose,
     envelope::{Envelope, RequestPart},
     error::{Error, ErrorKind, Outcome},
-    id::now_millis,
 };
 
 /// The pause between two probes of a node that is alive.
@@ -42,6 +41,8 @@ pub(crate) struct Call {
     /// The node whose turn it is, if that is decided.
     pub(crate) first: Option<Arc<str>>,
     pub(crate) deadline: Instant,
+    /// The same on the clock of this machine, in milliseconds since 1970.
+    pub(crate) deadline_ms: u64,
 }
 
 /// How asking one node ended.
@@ -65,13 +66,14 @@ enum Probed {
 impl Call {
     /// Sends the request until there is an answer, the attempts are used up or the deadline passes. It is borrowed: who runs
     /// it keeps it, and moves it no further.
-    pub(crate) async fn run(&mut self) -> Result<Bytes, Error> {
+    pub(crate) async fn run(&mut self, mut now: Instant) -> Result<Bytes, Error> {
         if self.first.is_none() && self.target.is_none() {
             self.first = self.choose(&[]);
         }
         if self.first.is_none() {
             let until = self.deadline.min(self.node.started + GETTING_TO_KNOW);
             Box::pin(self.node.wait_for_news(&self.envelope.name, until)).await;
+            now = Instant::now();
         }
         let mut tried: Vec<Arc<str>> = Vec::new();
         // Whether a node that did not answer may have done the work.
@@ -79,7 +81,7 @@ impl Call {
         let mut last = None;
         for _ in 0..self.node.limits.delivery_attempts.max(1) {
             let Some(target) = self.choose(&tried) else { break };
-            match self.ask(&target).await {
+            match self.ask(&target, now).await {
                 Asked::Answered(Ok(reply)) => {
                     self.trust(&target);
                     return Ok(reply);
@@ -124,6 +126,7 @@ impl Call {
                 }
             }
             tried.push(target);
+            now = Instant::now();
         }
         let error = last.unwrap_or_else(|| self.nobody());
         Err(if doubt { error.with_outcome(Outcome::Unknown) } else { error })
@@ -177,25 +180,54 @@ impl Call {
     }
 
     /// Asks one node. Hot: nearly all requests end with the first reply.
-    async fn ask(&self, target: &Arc<str>) -> Asked {
-        let Some(mut reply) = self.send(target, false).await else { return Asked::NotSent };
-        let silent_until = match **target == *self.node.id {
-            // This node knows that it is alive; its own queue loses nothing.
-            true => self.deadline,
-            false => (Instant::now() + self.node.limits.probe_after).min(self.deadline),
+    async fn ask(&self, target: &Arc<str>, now: Instant) -> Asked {
+        // This node knows that it is alive; its own queue loses nothing.
+        let own = **target == *self.node.id;
+        let silent_at = now + self.node.limits.probe_after;
+        // One who does not wait so long has a timer of its own.
+        let silent_at = (!own && silent_at < self.deadline).then_some(silent_at);
+        let (waiting, heard) = Waiting::new(silent_at);
+        let mut envelope = self.copy(now, false);
+        let sent = if own {
+            queue(&self.node.local, LocalRequest { envelope, waiting }, self.deadline)
+        } else {
+            match self.node.asks.alone(&mut envelope, waiting) {
+                Ok(()) => {
+                    if let Err(error) = self.node.link.request(target, vec![envelope]).await {
+                        return Asked::Answered(Err(error.with_outcome(Outcome::NotStarted)));
+                    }
+                    Queued::Sent
+                }
+                Err(waiting) => {
+                    let ask = Ask { node: target.clone(), envelope, waiting };
+                    queue(&self.node.asks.queue, ask, self.deadline)
+                }
+            }
         };
-        match tokio::time::timeout_at(silent_until, &mut reply).await {
-            Ok(Ok(reply)) => Asked::Answered(reply),
-            Ok(Err(_)) => Asked::Answered(Err(abandoned(&self.node))),
-            Err(_) if Instant::now() >= self.deadline => Asked::TimedOut,
-            Err(_) => Box::pin(self.probe(target, reply)).await,
+        if let Queued::Waits(sent) = sent
+            && !sent.await
+        {
+            return Asked::NotSent;
+        }
+        let heard = match silent_at {
+            Some(_) => heard.await,
+            None => match Box::pin(tokio::time::timeout_at(self.deadline, heard)).await {
+                Ok(heard) => heard,
+                Err(_) => return Asked::TimedOut,
+            },
+        };
+        match heard {
+            Ok(Heard::Reply(reply)) => Asked::Answered(reply),
+            Ok(Heard::Silence(_)) if Instant::now() >= self.deadline => Asked::TimedOut,
+            Ok(Heard::Silence(heard)) => Box::pin(self.probe(target, heard)).await,
+            Err(_) => Asked::Answered(Err(abandoned(&self.node))),
         }
     }
 
     /// Probes a node that is silent, and asks it again while it is alive.
-    async fn probe(&self, target: &Arc<str>, reply: Answer) -> Asked {
+    async fn probe(&self, target: &Arc<str>, heard: Hearing) -> Asked {
         // Every time that the node is asked again there is one more reply to wait for; the first one counts.
-        let mut replies = FuturesUnordered::from_iter([reply]);
+        let mut replies = FuturesUnordered::from_iter([heard]);
         loop {
             let Some(pong) = self.send(target, true).await else { return Asked::TimedOut };
             let mut pong = FuturesUnordered::from_iter([pong]);
@@ -229,51 +261,63 @@ impl Call {
         }
     }
 
-    /// Hands the request, or a probe in its place, to a node; the receiver gets the reply. None if the queue on the way had no
-    /// room by the deadline.
-    async fn send(&self, target: &Arc<str>, probe: bool) -> Option<Answer> {
-        let (answer, reply) = oneshot::channel();
-        let remaining = self.deadline.saturating_duration_since(Instant::now());
-        let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+    /// Hands the request once more, or a probe in its place, to another node. None if the queue on the way had no room by
+    /// the deadline.
+    async fn send(&self, target: &Arc<str>, probe: bool) -> Option<Hearing> {
+        let (waiting, heard) = Waiting::new(None);
+        let ask = Ask { node: target.clone(), envelope: self.copy(Instant::now(), probe), waiting };
+        let sent = match queue(&self.node.asks.queue, ask, self.deadline) {
+            Queued::Sent => true,
+            Queued::Waits(sent) => sent.await,
+        };
+        sent.then_some(heard)
+    }
+
+    /// The request as it leaves, or a probe in its place.
+    fn copy(&self, now: Instant, probe: bool) -> Envelope {
+        let left = self.deadline.saturating_duration_since(now);
         let mut envelope = self.envelope.clone();
         envelope.request = Some(Box::new(RequestPart {
             token: 0,
             key: self.key.clone(),
-            remaining_ms,
-            deadline_ms: now_millis().saturating_add(remaining_ms),
+            remaining_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: self.deadline_ms,
             probe,
         }));
         if probe {
             envelope.payload = Bytes::new();
         }
-        let found_room = match **target == *self.node.id {
-            true => queue(&self.node.local, LocalRequest { envelope, answer }, self.deadline).await,
-            false => queue(&self.node.asks, Ask { node: target.clone(), envelope, answer }, self.deadline).await,
-        };
-        found_room.then_some(reply)
+        envelope
     }
 }
 
-/// Puts something into a queue; says whether there was room by the deadline. A queue that is gone drops the answer's sender
-/// with the request.
-async fn queue<T>(queue: &mpsc::Sender<T>, item: T, deadline: Instant) -> bool {
+/// Whether something is in a queue.
+enum Queued<'a> {
+    Sent,
+    /// Says whether there was room by the deadline.
+    Waits(BoxFuture<'a, bool>),
+}
+
+/// Puts something into a queue. One that is gone drops the sender of the answer with the request.
+fn queue<T: Send>(queue: &mpsc::Sender<T>, item: T, deadline: Instant) -> Queued<'_> {
     match queue.try_send(item) {
         Err(mpsc::error::TrySendError::Full(item)) => {
-            Box::pin(tokio::time::timeout_at(deadline, queue.send(item))).await.is_ok()
+            Queued::Waits(Box::pin(async move { tokio::time::timeout_at(deadline, queue.send(item)).await.is_ok() }))
         }
-        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Queued::Sent,
     }
 }
 
 /// Where a reply arrives.
-type Answer = oneshot::Receiver<Result<Bytes, Error>>;
+type Hearing = oneshot::Receiver<Heard>;
 
 /// The first reply to arrive. Replies that can no longer come are passed over while others may.
-async fn next_reply(node: &Node, replies: &mut FuturesUnordered<Answer>) -> Result<Bytes, Error> {
+async fn next_reply(node: &Node, replies: &mut FuturesUnordered<Hearing>) -> Result<Bytes, Error> {
     std::future::poll_fn(|cx| {
         loop {
             match replies.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(reply))) => return Poll::Ready(reply),
+                Poll::Ready(Some(Ok(Heard::Reply(reply)))) => return Poll::Ready(reply),
+                Poll::Ready(Some(Ok(Heard::Silence(heard)))) => replies.push(heard),
                 Poll::Ready(Some(Err(_))) => {}
                 Poll::Ready(None) => return Poll::Ready(Err(abandoned(node))),
                 Poll::Pending => return Poll::Pending,

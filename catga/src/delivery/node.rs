@@ -16,7 +16,7 @@ use super::{
     lane::Lane,
     limits::Limits,
     observe::{Observer, Occurrence},
-    requests::Ask,
+    requests::Asks,
     server::LocalRequest,
     table::{HandlerTable, Route},
     tasks::Tasks,
@@ -47,7 +47,7 @@ pub(crate) struct Node {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) capabilities: Capabilities,
     /// To the task that sends requests.
-    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) asks: Asks,
     /// To the task that serves requests, for those of this node that are to be remembered.
     pub(crate) local: mpsc::Sender<LocalRequest>,
     pub(crate) counters: Arc<Counters>,

@@ -6,12 +6,9 @@
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
-use super::{node::Node, observe::Occurrence, round::Round, table::HandlerEntry};
+use super::{node::Node, observe::Occurrence, requests::Waiting, round::Round, table::HandlerEntry};
 use crate::{
     codec,
     context::{Metadata, Run, Source},
@@ -31,13 +28,13 @@ use crate::{
 /// A request of this node to itself that is to be remembered.
 pub(crate) struct LocalRequest {
     pub(crate) envelope: Envelope,
-    pub(crate) answer: oneshot::Sender<Result<Bytes, Error>>,
+    pub(crate) waiting: Waiting,
 }
 
 /// Where an answer goes.
 pub(crate) enum Asker {
     Remote { node: Arc<str>, token: u64 },
-    Local(oneshot::Sender<Result<Bytes, Error>>),
+    Local(Waiting),
 }
 
 /// A run that has ended.
@@ -103,8 +100,8 @@ impl Server {
             for envelope in requests.drain(..) {
                 self.serve_remote(envelope, round).await;
             }
-            for LocalRequest { envelope, answer } in local.drain(..) {
-                self.admit(envelope, Asker::Local(answer), round).await;
+            for LocalRequest { envelope, waiting } in local.drain(..) {
+                self.admit(envelope, Asker::Local(waiting), round).await;
             }
             if given_up {
                 self.give_up();
@@ -236,7 +233,7 @@ impl Server {
     fn answer(&mut self, asker: Asker, result: Result<Bytes, Error>) {
         match asker {
             // A local caller that has gone needs no answer.
-            Asker::Local(answer) => drop(answer.send(result)),
+            Asker::Local(waiting) => drop(waiting.answer(result)),
             Asker::Remote { node, token } => {
                 self.outgoing.entry(node).or_default().push(Reply::new(token, result));
             }

@@ -240,20 +240,23 @@ impl Mediator {
         let SendOptions { key, headers, node: target, .. } = options;
         let envelope = self.envelope(route, request, parent.as_ref(), headers)?;
         self.node.observe(route.message.name, envelope.id, || Occurrence::Sent);
+        let now = Instant::now();
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let mut call = Call {
             index: request.index(),
-            envelope,
             key,
             target: target.map(Into::into),
             first,
-            deadline: Instant::now() + patience,
+            deadline: now + patience,
+            deadline_ms: envelope.time_ms.saturating_add(patience_ms),
+            envelope,
             node: self.node.clone(),
         };
         Ok(Box::pin(async move {
             let tasks = call.node.tasks.clone();
             tokio::select! {
                 biased;
-                reply = call.run() => reply,
+                reply = call.run(now) => reply,
                 () = tasks.until_killed() => Err(killed()),
             }
         }))

@@ -286,7 +286,7 @@ mod tests {
         let error = Error::handler("orders.place", Failure::new("stock", "no tea"));
         let replies = [Reply::new(1, Ok("7".into())), Reply::new(2, Err(error))];
         let replies = encode_replies(&replies).expect("it fits");
-        let subject = "catga.node.node1.reply";
+        let subject = "catga.reply.node1.frame";
         let hidden = Tap::new().describe(subject, &[], &replies);
         assert_eq!(hidden[0], format!("- {subject} frame 1/2 reply token=1 size=1"));
         assert_eq!(hidden[1], format!("- {subject} frame 2/2 reply token=2 kind=Handler outcome=Failed code=stock"));
@@ -317,12 +317,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_or_is_not_a_message_has_a_line_too() {
-        for (subject, payload) in [("catga.event.a.B", "no json"), ("catga.node.n.reply", "\u{28a}"), ("catga", "")] {
+        for (subject, payload) in [("catga.event.a.B", "no json"), ("catga.reply.n.frame", "\u{28a}"), ("catga", "")] {
             assert_eq!(shown(subject, &payload.into()).len(), 1);
         }
         let cut = Bytes::from_static(&[frame::MAGIC, frame::VERSION, frame::REPLIES, 1]);
-        assert!(shown("catga.node.n.reply", &cut)[0].starts_with("- catga.node.n.reply unreadable because="));
-        for tried in ["catga.event._check", "catga.node._check.reply", "catga.cluster.node"] {
+        assert!(shown("catga.reply.n.frame", &cut)[0].starts_with("- catga.reply.n.frame unreadable because="));
+        for tried in ["catga.event._check", "catga.reply._check.frame", "catga.cluster.node"] {
             assert_eq!(shown(tried, &Bytes::new()), [format!("- {tried} check")]);
         }
         let line = &shown("catga.cluster.node", &r#"{"here":{}}"#.into())[0];

@@ -79,8 +79,10 @@ impl Tapping {
     /// Waits for a line with all these parts, and gives it.
     pub(crate) fn line(&self, parts: &[&str]) -> String {
         let mut seen = Vec::new();
+        // For all of them: nodes say something of themselves every few seconds.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.output.recv_timeout(PATIENCE) {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if parts.iter().all(|part| line.contains(part)) => return line,
                 Ok(line) => seen.push(line),
                 Err(_) => panic!("no line has {parts:?} among\n{}", seen.join("\n")),

@@ -71,7 +71,7 @@ async fn every_form_is_taken_apart_while_it_passes() {
     let request =
         tapping.line(&["shop.node.node2.request frame 1/1 command", "type=shop.Place", "source=node1", "tea"]);
     let token = request.split(' ').find(|field| field.starts_with("token=")).expect("a request has a token");
-    tapping.line(&["shop.node.node1.reply frame 1/1 reply", token, "payload=\"tea is placed\""]);
+    tapping.line(&["shop.reply.node1.frame frame 1/1 reply", token, "payload=\"tea is placed\""]);
 
     first.publish(Seen { order: 7 }).await.unwrap();
     let event =

@@ -186,16 +186,16 @@ fn deliveries(message: &Message) -> usize {
 }
 
 fn requests(message: &Message) -> usize {
-    in_frame(message, ".request")
+    in_frame(message, "catga.node.", ".request")
 }
 
 fn replies(message: &Message) -> usize {
-    in_frame(message, ".reply")
+    in_frame(message, "catga.reply.", ".frame")
 }
 
 /// How many requests or replies a frame holds that is for one node.
-fn in_frame(message: &Message, what: &str) -> usize {
-    let is_one = message.subject.starts_with("catga.node.") && message.subject.ends_with(what);
+fn in_frame(message: &Message, sort: &str, what: &str) -> usize {
+    let is_one = message.subject.starts_with(sort) && message.subject.ends_with(what);
     // Behind the magic byte, the version and the type stands the number; no frame holds more than one byte can say.
     let number = message.payload.get(3).copied().unwrap_or_default();
     if is_one { number.into() } else { 0 }

@@ -120,7 +120,7 @@ fn the_documented_subjects_and_limits_are_the_ones_in_use() {
         names.retry("{durable}"),
         names.node("{node}", "request"),
         names.node("{node}", "probe"),
-        names.node("{node}", "reply"),
+        names.reply("{node}", "frame"),
         names.request("{Name}"),
         names.cluster(),
         names.dead("{id}"),

@@ -1,10 +1,9 @@
 //! What a node receives over core messages, into the queues of its inbox.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use async_nats::{Message, StatusCode, Subject, Subscriber};
+use async_nats::{Message, Subject, Subscriber};
 use futures_util::{Stream, StreamExt, future::Either, stream::SelectAll};
-use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +11,7 @@ use super::{
     connection::Connection,
     foreign,
     names::Names,
+    replies::FRAME,
     wire::{self, Arrived},
 };
 use crate::{
@@ -22,9 +22,6 @@ use crate::{
     transport::InboxSenders,
 };
 
-/// For how long it is remembered what a frame of requests asked, in case that nobody is there to take it. The server says
-/// so within milliseconds.
-const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long what is under way is waited for when a subscription ends.
 const LAST_ONES: Duration = Duration::from_secs(2);
 /// How long the task waits before it subscribes again.
@@ -105,14 +102,7 @@ impl Subscriptions {
     }
 }
 
-/// Which requests a frame holds, for the case that nobody takes it.
-pub(super) struct Sent {
-    pub(super) number: u64,
-    pub(super) node: Arc<str>,
-    pub(super) tokens: Vec<u64>,
-}
-
-/// What is for this node alone: requests, probes and replies.
+/// What this node alone is to do: requests and probes.
 pub(super) struct Post {
     pub(super) names: Names,
     pub(super) node: Arc<str>,
@@ -120,86 +110,29 @@ pub(super) struct Post {
     pub(super) inbox: InboxSenders,
 }
 
-/// The last token of the subject to which the server says that nobody took a frame.
-pub(super) fn nobody(number: u64) -> String {
-    format!("nobody-{number}")
-}
-
 impl Post {
     /// Receives until `closing` fires.
-    pub(super) async fn run(
-        self,
-        mut subscriptions: Subscriptions,
-        mut sent: mpsc::Receiver<Sent>,
-        closing: CancellationToken,
-    ) {
-        let mut tables: [FxHashMap<u64, Sent>; 2] = Default::default();
-        let mut rotate = tokio::time::interval(REMEMBERED);
-        let mut closed = pin!(closing.cancelled());
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut closed => break,
-                _ = rotate.tick() => {
-                    tables.swap(0, 1);
-                    tables[0].clear();
-                }
-                message = subscriptions.next() => {
-                    // A frame is in the queue before it leaves. Nothing waits for it there: being woken for each frame
-                    // that leaves would take as long as sending it.
-                    while let Ok(frame) = sent.try_recv() {
-                        tables[0].insert(frame.number, frame);
-                    }
-                    if message.status == Some(StatusCode::NO_RESPONDERS) {
-                        let number = message.subject.rsplit("nobody-").next().and_then(|number| number.parse().ok());
-                        let frame = number.and_then(|number: u64| tables.iter_mut().find_map(|table| table.remove(&number)));
-                        self.nobody_took(frame);
-                    } else {
-                        self.receive(message).await;
-                    }
-                }
-            }
+    pub(super) async fn run(self, mut subscriptions: Subscriptions, closing: CancellationToken) {
+        while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
+            self.receive(message).await;
         }
         let mut rest = subscriptions.close().await;
         while let Some(message) = rest.next().await {
-            if message.status.is_none() {
-                self.receive(message).await;
-            }
-        }
-    }
-
-    fn nobody_took(&self, frame: Option<Sent>) {
-        let Some(Sent { node, tokens, .. }) = frame else { return };
-        for token in tokens {
-            let text = format!("node `{node}` is not there");
-            let error = Error::not_started(ErrorKind::Transport, text);
-            self.inbox.reply(Reply::new(token, Err(error)));
+            self.receive(message).await;
         }
     }
 
     async fn receive(&self, message: Message) {
-        let what = message.subject.rsplit('.').next().unwrap_or_default();
-        match what {
-            "reply" => match frame::decode_replies(&message.payload) {
-                Ok(replies) => {
-                    for reply in replies {
-                        self.inbox.reply(reply);
+        match frame::decode_messages(&message.payload) {
+            Ok(envelopes) => {
+                // Its source is where the answer goes: anything but a node's name could be a command.
+                for envelope in envelopes.into_iter().filter(|envelope| is_name(&envelope.source)) {
+                    if let Some(refused) = self.take(envelope) {
+                        self.refuse(refused).await;
                     }
                 }
-                Err(error) => unreadable(&message, &error),
-            },
-            "request" | "probe" => match frame::decode_messages(&message.payload) {
-                Ok(envelopes) => {
-                    // Its source is where the answer goes: anything but a node's name could be a command.
-                    for envelope in envelopes.into_iter().filter(|envelope| is_name(&envelope.source)) {
-                        if let Some(refused) = self.take(envelope) {
-                            self.refuse(refused).await;
-                        }
-                    }
-                }
-                Err(error) => unreadable(&message, &error),
-            },
-            _ => tracing::debug!(target: "catga::nats", subject = %message.subject, "a message that means nothing"),
+            }
+            Err(error) => unreadable(&message, &error),
         }
     }
 
@@ -238,7 +171,7 @@ pub(super) async fn send_replies(
         }
         return Ok(());
     }
-    connection.publish(names.node(to, "reply"), frame::encode_replies(&replies)?).await
+    connection.publish(names.reply(to, FRAME), frame::encode_replies(&replies)?).await
 }
 
 /// Requests from foreign callers, to any node.
@@ -300,6 +233,6 @@ pub(super) async fn take_announcements(
     drop(subscriptions.close().await);
 }
 
-fn unreadable(message: &Message, error: &Error) {
+pub(super) fn unreadable(message: &Message, error: &Error) {
     tracing::warn!(target: "catga::nats", subject = %message.subject, %error, "a message cannot be read and is left alone");
 }

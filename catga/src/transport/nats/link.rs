@@ -25,9 +25,10 @@ use super::{
     dead::DeadLetters,
     health::Health,
     idle::Idle,
-    inbox::{Sent, nobody, send_replies},
+    inbox::send_replies,
     names::Names,
     puller::delayed,
+    replies::{Sent, nobody},
     round_trip,
     store::{Parcel, Store},
     streams::Streams,
@@ -148,7 +149,7 @@ impl NatsLink {
             return Err(Error::shutting_down());
         }
         let to = self.names.node(node, if probe { "probe" } else { "request" });
-        let reply = self.names.node(&self.node, &nobody(number));
+        let reply = self.names.reply(&self.node, &nobody(number));
         self.connections.control.ask(to, reply, frame).await
     }
 

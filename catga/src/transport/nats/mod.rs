@@ -30,6 +30,7 @@ mod permissions;
 mod puller;
 mod reaper;
 mod recovery;
+mod replies;
 mod settings;
 mod store;
 mod streams;
@@ -168,7 +169,7 @@ impl Nats {
         streams.ensure().await?;
         streams.fit().await?;
 
-        let (senders, inbox) = Inbox::new(node.queue);
+        let (senders, mut inbox) = Inbox::new(node.queue);
         let (sent, frames) = mpsc::channel(1_024);
         let post = || Post {
             names: names.clone(),
@@ -178,13 +179,15 @@ impl Nats {
         };
         let control = |wanted| Subscriptions::open(connections.control.clone(), wanted);
         let own = control(vec![alone(names.node(&node.node, "*"))]).await?;
+        let back = control(vec![alone(names.reply(&node.node, "*"))]).await?;
+        inbox.replies = replies::stream(back, frames, closing.clone());
         let cluster = control(vec![alone(names.cluster())]).await?;
         let group = |name: &Arc<str>| Wanted { subject: names.request(name), group: Some("catga".to_owned()) };
         let foreign = control(node.requests.iter().map(group).collect()).await?;
         let wanted = node.events.iter().map(|name| alone(names.event(name))).collect();
         let events = Subscriptions::open(connections.events.clone(), wanted).await?;
         let receivers = TaskTracker::new();
-        receivers.spawn(post().run(own, frames, closing.clone()));
+        receivers.spawn(post().run(own, closing.clone()));
         let (strangers, withdrawn) = (TaskTracker::new(), closing.child_token());
         strangers.spawn(receivers.track_future(serve_foreign(post(), foreign, withdrawn.clone())));
         strangers.close();

@@ -53,9 +53,14 @@ impl Names {
         self.subject("request", name)
     }
 
-    /// What is for one node alone: `request`, `probe` or `reply`.
+    /// What one node alone is to do: `request` or `probe`.
     pub(super) fn node(&self, node: &str, what: &str) -> Subject {
         format!("{}.node.{}.{what}", self.app, token(node)).into()
+    }
+
+    /// What one node alone has asked for: `frame`, of replies, or that nobody was there to reply.
+    pub(super) fn reply(&self, node: &str, what: &str) -> Subject {
+        format!("{}.reply.{}.{what}", self.app, token(node)).into()
     }
 
     /// What nodes say of themselves.

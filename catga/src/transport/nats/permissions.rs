@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     names::{Names, StreamKind},
+    replies::FRAME,
     settings::Settings,
 };
 use crate::{
@@ -42,7 +43,8 @@ pub(super) const INFO: &str = "$JS.API.INFO";
 /// ```
 ///
 /// All nodes of an application can be one user. Where each is one of its own, the node's id, with `~` for each dot, can
-/// stand for the first `*` in `<application>.node.*.*`, so that no node can listen to what is for another.
+/// stand for the first `*` in `<application>.node.*.*` and `<application>.reply.*.*`, so that no node can listen to what is
+/// for another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     publish: Vec<String>,
@@ -54,7 +56,8 @@ impl Permissions {
         let mut publish: Vec<String> = vec!["_INBOX.>".to_owned()];
         publish.extend([names.all("event"), names.all("reliable"), names.cluster()].map(Subject::into_string));
         publish.extend([names.retry("*"), names.dead("*")].map(Subject::into_string));
-        publish.extend(["request", "probe", "reply"].map(|what| names.node("*", what).to_string()));
+        publish.extend(["request", "probe"].map(|what| names.node("*", what).to_string()));
+        publish.push(names.reply("*", FRAME).into_string());
         publish.extend(api(names, "*").into_iter().map(|(subject, _)| subject));
         let (events, advisories) = (names.stream(StreamKind::Events), names.stream(StreamKind::Advisories));
         for stream in [events, advisories] {
@@ -62,7 +65,7 @@ impl Permissions {
         }
         let mut subscribe = vec![format!("{inbox}.>")];
         subscribe.extend([names.all("event"), names.all("request"), names.cluster()].map(Subject::into_string));
-        subscribe.push(names.node("*", "*").into_string());
+        subscribe.extend([names.node("*", "*"), names.reply("*", "*")].map(Subject::into_string));
         publish.sort();
         subscribe.sort();
         Self { publish, subscribe }
@@ -250,7 +253,8 @@ fn refusal(event: &Event) -> Option<Refused> {
 
 /// Everything that a node subscribes to.
 fn subscriptions(names: &Names, node: &Registration, inbox: &str) -> Vec<Subject> {
-    let mut subjects = vec![format!("{inbox}.{NOBODY}").into(), names.cluster(), names.node(&node.node, "*")];
+    let mut subjects = vec![format!("{inbox}.{NOBODY}").into(), names.cluster()];
+    subjects.extend([names.node(&node.node, "*"), names.reply(&node.node, "*")]);
     subjects.extend(node.events.iter().map(|name| names.event(name)));
     subjects.extend(node.requests.iter().map(|name| names.request(name)));
     subjects
@@ -260,7 +264,8 @@ fn subscriptions(names: &Names, node: &Registration, inbox: &str) -> Vec<Subject
 fn publications(names: &Names, node: &Registration) -> Vec<(String, String)> {
     let mut subjects: Vec<Subject> = vec![names.event(NOBODY), names.reliable(NOBODY), names.cluster()];
     subjects.extend([names.retry(NOBODY), names.dead(NOBODY)]);
-    subjects.extend(["request", "probe", "reply"].map(|what| names.node(NOBODY, what)));
+    subjects.extend(["request", "probe"].map(|what| names.node(NOBODY, what)));
+    subjects.push(names.reply(NOBODY, FRAME));
     let mut all: Vec<_> = subjects.into_iter().map(|subject| (subject.into_string(), String::new())).collect();
     if !node.requests.is_empty() {
         // Where most foreign callers wait for their answers.

@@ -1,0 +1,106 @@
+//! What comes back for the requests of a node: replies, and that nobody was there to take a frame of requests.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Message, StatusCode};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use rustc_hash::FxHashMap;
+use tokio::{sync::mpsc, time::Interval};
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::{Subscriptions, unreadable};
+use crate::{
+    envelope::Reply,
+    error::{Error, ErrorKind},
+    frame,
+};
+
+/// For how long it is remembered what a frame of requests asked, in case that nobody is there to take it. The server says
+/// so within milliseconds.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// The last token of the subject of a frame of replies.
+pub(super) const FRAME: &str = "frame";
+/// What that of the subject begins with to which the server says that nobody took a frame.
+const NOBODY: &str = "nobody-";
+
+/// The last token of the subject to which the server says that nobody took the frame of this number.
+pub(super) fn nobody(number: u64) -> String {
+    format!("{NOBODY}{number}")
+}
+
+/// Which requests a frame holds, for the case that nobody takes it.
+pub(super) struct Sent {
+    pub(super) number: u64,
+    pub(super) node: Arc<str>,
+    pub(super) tokens: Vec<u64>,
+}
+
+struct Replies {
+    subscriptions: Subscriptions,
+    sent: mpsc::Receiver<Sent>,
+    /// Frames that left lately, by number: those of now, and of the time before.
+    left: [FxHashMap<u64, Sent>; 2],
+    rotate: Interval,
+}
+
+/// What comes back, until `closing` fires.
+pub(super) fn stream(
+    subscriptions: Subscriptions,
+    sent: mpsc::Receiver<Sent>,
+    closing: CancellationToken,
+) -> BoxStream<'static, Vec<Reply>> {
+    let replies = Replies { subscriptions, sent, left: Default::default(), rotate: tokio::time::interval(REMEMBERED) };
+    let next = async |mut replies: Replies| Some((replies.next().await, replies));
+    stream::unfold(replies, next).take_until(closing.cancelled_owned()).boxed()
+}
+
+impl Replies {
+    /// What comes next. Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Vec<Reply> {
+        loop {
+            let message = tokio::select! {
+                biased;
+                _ = self.rotate.tick() => {
+                    self.left.swap(0, 1);
+                    self.left[0].clear();
+                    continue;
+                }
+                message = self.subscriptions.next() => message,
+            };
+            // A frame is in the queue before it leaves. Nothing waits for it there: being woken for each frame that leaves
+            // would take as long as sending it.
+            while let Ok(frame) = self.sent.try_recv() {
+                self.left[0].insert(frame.number, frame);
+            }
+            let what = message.subject.rsplit('.').next().unwrap_or_default();
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                let number = what.strip_prefix(NOBODY).and_then(|number| number.parse::<u64>().ok());
+                if let Some(frame) = number.and_then(|number| self.left.iter_mut().find_map(|it| it.remove(&number))) {
+                    return nobody_took(&frame);
+                }
+            } else if what == FRAME {
+                match read(&message) {
+                    Ok(replies) => return replies,
+                    Err(error) => unreadable(&message, &error),
+                }
+            }
+        }
+    }
+}
+
+fn read(message: &Message) -> Result<Vec<Reply>, Error> {
+    // An empty one only finds out what is permitted.
+    if message.payload.is_empty() { Ok(Vec::new()) } else { frame::decode_replies(&message.payload) }
+}
+
+fn nobody_took(frame: &Sent) -> Vec<Reply> {
+    let gone = |token: &u64| {
+        let text = format!("node `{}` is not there", frame.node);
+        Reply::new(*token, Err(Error::not_started(ErrorKind::Transport, text)))
+    };
+    frame.tokens.iter().map(gone).collect()
+}
