@@ -137,6 +137,11 @@ impl Error {
         Self::not_started(ErrorKind::Configuration, message)
     }
 
+    /// Of a node that a test has killed.
+    pub(crate) fn killed() -> Self {
+        Self::unknown(ErrorKind::ShuttingDown, "this node was killed")
+    }
+
     pub(crate) fn shutting_down() -> Self {
         Self::not_started(ErrorKind::ShuttingDown, "this node is shutting down and takes no further work")
     }

@@ -12,7 +12,7 @@ use crate::{
     delivery::{counters::Counts, node::Node, table::Route},
     emitting::emission,
     envelope::{Envelope, Headers},
-    error::{Error, ErrorKind, Failure},
+    error::{Error, Failure},
     extract::{FromContext, Missing, States},
     message::{AnyMessage, Event, Request},
     publishing::{PublishOptions, Publishing},
@@ -246,10 +246,6 @@ pub(crate) fn unregistered(name: &str) -> Error {
     Error::configuration(format!("`{name}` is not registered: derive `Command`, `Query` or `Event` for it"))
 }
 
-pub(crate) fn killed() -> Error {
-    Error::unknown(ErrorKind::ShuttingDown, "this node was killed")
-}
-
 impl FromContext for Mediator {
     type Parts = ();
 
@@ -372,6 +368,6 @@ mod tests {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         first.check_open().unwrap();
         announce(own + 1).await;
-        assert_eq!(first.run_until(std::future::pending()).await.unwrap_err().kind(), ErrorKind::Replaced);
+        assert_eq!(first.run_until(std::future::pending()).await.unwrap_err().kind(), crate::ErrorKind::Replaced);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     task::{Context as TaskContext, Poll, ready},
     time::Duration,
 };
@@ -14,16 +14,16 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     context::{Context, Metadata},
-    delivery::{events, limits::LONGEST, node::Node, observe::Occurrence, table::Route},
+    delivery::{events, limits::LONGEST, observe::Occurrence, storing::Confirmation, table::Route},
     envelope::{Envelope, Headers},
     error::Error,
     id::MessageId,
-    mediator::{Mediator, killed, unregistered},
+    mediator::{Mediator, unregistered},
     message::{AnyMessage, Event, Qos},
 };
 
 /// How many events `publish_all` hands over before it waits for the store.
-const PUBLISH_WINDOW: usize = 256;
+const PUBLISH_WINDOW: usize = 1_024;
 
 /// What a publisher says beside its event.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +54,10 @@ enum State {
     /// Waits for room on the way to other nodes; then it is the turn of this one's handlers.
     Leaving(BoxFuture<'static, ()>, OnceLock<Metadata>),
     /// Waits for room on the way to the store.
-    Entering(BoxFuture<'static, Result<Stored, Error>>),
-    Storing(Stored),
+    Entering(BoxFuture<'static, Result<Confirmation, Error>>),
+    Storing(Confirmation),
     Done,
 }
-
-/// Waits until the store has confirmed.
-type Stored = BoxFuture<'static, Result<(), Error>>;
 
 /// Nothing in it is pinned but what is boxed.
 impl<E> Unpin for Publishing<E> {}
@@ -292,26 +289,26 @@ impl Mediator {
         timeout: Duration,
         alone: bool,
         how: fn() -> Occurrence,
-    ) -> Result<Stored, BoxFuture<'static, Result<Stored, Error>>> {
+    ) -> Result<Confirmation, BoxFuture<'static, Result<Confirmation, Error>>> {
         if route.events.is_empty() {
             self.node.mention_unhandled(route);
         }
         self.node.observe(route.message.name, envelope.id, how);
         let lane = self.node.lane(route);
         if alone && lane.take() {
-            let confirmation = lane.store_alone(envelope, &self.node, timeout);
-            return Ok(unless_killed(self.node.clone(), confirmation.wait()));
+            return Ok(lane.store_alone(envelope, &self.node, timeout));
         }
-        match lane.try_store(envelope, timeout) {
-            Ok(confirmation) => Ok(unless_killed(self.node.clone(), confirmation.wait())),
-            Err(envelope) => {
-                let (lane, node) = (lane.clone(), self.node.clone());
-                Err(unless_killed(self.node.clone(), async move {
-                    let confirmation = lane.store(*envelope, timeout).await?;
-                    Ok(unless_killed(node, confirmation.wait()))
-                }))
-            }
-        }
+        lane.try_store(envelope, timeout).map_err(|envelope| {
+            let (lane, tasks) = (lane.clone(), self.node.tasks.clone());
+            let entering = async move {
+                tokio::select! {
+                    biased;
+                    entered = lane.store(*envelope, timeout) => entered,
+                    () = tasks.until_killed() => Err(Error::killed()),
+                }
+            };
+            entering.boxed()
+        })
     }
 
     /// Publishes events one after the other, and waits for the store while further ones are handed over.
@@ -355,18 +352,4 @@ impl Mediator {
             _ => Ok(stored),
         }
     }
-}
-
-/// A future that ends with its node, if tests can kill that.
-fn unless_killed<R: Send + 'static>(
-    node: Arc<Node>,
-    work: impl Future<Output = Result<R, Error>> + Send + 'static,
-) -> BoxFuture<'static, Result<R, Error>> {
-    Box::pin(async move {
-        tokio::select! {
-            biased;
-            result = work => result,
-            () = node.tasks.until_killed() => Err(killed()),
-        }
-    })
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use catga::{Command, ErrorKind, Limits, Outcome, SendOptions, State, handler, testing::Harness};
+use catga::{
+    Command, ErrorKind, Event, Limits, Outcome, SendOptions, State, handler,
+    testing::{Fault, Harness, Traffic},
+};
 use catga_tests::Log;
 use serde::{Deserialize, Serialize};
 
@@ -112,4 +115,39 @@ async fn what_found_no_room_to_leave_by_its_deadline_was_certainly_not_started()
     let outcomes: Vec<_> = errors.iter().map(catga::Error::outcome).collect();
     assert_eq!(outcomes[0], Outcome::Unknown, "it left");
     assert_eq!(outcomes[1..], [Outcome::NotStarted; 4]);
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[reliable]
+struct Kept {
+    number: u32,
+}
+
+#[handler]
+async fn keep(event: Kept, State(log): State<Log>) {
+    log.add(event.number.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_store_that_stands_still_ends_in_time_and_what_is_said_of_it_is_true() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let limits = Limits { queue: 1_024, ..Limits::default() };
+    let node = harness.node("node1").discover(false).state(log.clone()).handler(keep).limits(limits.clone());
+    let node = node.build().await.unwrap();
+    harness.inject(Fault::drop(Traffic::StoreConfirmation)).await;
+    let start = tokio::time::Instant::now();
+    let publish = async |number: u32| {
+        let outcome = node.publish(Kept { number }).await.unwrap_err().outcome();
+        assert!(start.elapsed() < limits.send_deadline * 11 / 10, "{number}: {:?}", start.elapsed());
+        (number.to_string(), outcome)
+    };
+    // More than leave, than are held back, and than find room.
+    let mut ended = futures_util::future::join_all((0..4_000).map(publish)).await;
+    harness.heal().await;
+    harness.settled().await.unwrap();
+    let handled = log.lines();
+    ended.retain(|(_, outcome)| *outcome == Outcome::NotStarted);
+    assert!((1_500..3_000).contains(&ended.len()), "{} were said not to have left", ended.len());
+    assert!(ended.iter().all(|(number, _)| !handled.contains(number)));
+    assert!(handled.len() > 1_000, "{} were handled: those that left were stored", handled.len());
 }

@@ -14,10 +14,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, join_all},
-};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -25,7 +22,12 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{counters::Counters, node::Node, tasks::Tasks};
+use super::{
+    counters::Counters,
+    node::Node,
+    storing::{Confirmation, Storing, Waiting, in_time},
+    tasks::Tasks,
+};
 use crate::{
     envelope::Envelope,
     error::{Error, ErrorKind},
@@ -36,9 +38,6 @@ use crate::{
 
 /// The most reliable messages that share a frame: more would make what a crash repeats larger, and gain little.
 const RELIABLE_FRAME: usize = 32;
-/// The most frames of a reliable lane that wait for the store. Where the server is near, four are as fast, and two a
-/// quarter slower; where it is far, each is a round trip.
-const RELIABLE_WINDOW: usize = 8;
 
 /// How often a lane looks whether those have ended who store by themselves.
 const LOOK: Duration = Duration::from_millis(5);
@@ -49,18 +48,25 @@ pub(crate) struct Lane {
     queue: mpsc::Sender<Item>,
     /// How many reliable events were handed over and have not ended.
     under_way: Arc<AtomicUsize>,
+    /// How long nearly all callers wait for the store.
+    default: Duration,
 }
 
-enum Item {
-    Message(Envelope, Option<oneshot::Sender<Result<(), Error>>>),
+/// What a lane is handed.
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages, and a box for each would cost more")]
+pub(super) enum Item {
+    /// An event; a reliable one with who waits for the store.
+    Message(Envelope, Option<Waiting>),
     /// Answered when everything before it has left.
     Flush(oneshot::Sender<()>),
 }
 
 impl Lane {
     pub(crate) fn open(node: &Node, message: MessageInfo) -> Self {
-        let (queue, receiver) = mpsc::channel(node.limits.queue.max(1));
-        let under_way = Arc::new(AtomicUsize::new(0));
+        // A reliable lane holds as much again while it waits for the store.
+        let queue = if message.qos == Qos::AtLeastOnce { node.limits.queue.div_ceil(2) } else { node.limits.queue };
+        let (queue, receiver) = mpsc::channel(queue.max(1));
+        let (under_way, default) = (Arc::new(AtomicUsize::new(0)), node.limits.send_deadline);
         let ended = under_way.clone();
         let (link, counters, closed) = (node.link.clone(), node.counters.clone(), node.closed.clone());
         let incarnation = node.incarnation;
@@ -71,12 +77,15 @@ impl Lane {
                         let limit = frame_limit(message, frame::MAX_MESSAGES);
                         carry(link, receiver, limit, counters, incarnation).await;
                     }
-                    Qos::AtLeastOnce => store(link, receiver, frame_limit(message, RELIABLE_FRAME), ended).await,
+                    Qos::AtLeastOnce => {
+                        let limit = frame_limit(message, RELIABLE_FRAME);
+                        Storing::new(&*link, receiver, limit, &ended).run(default).await;
+                    }
                 }
             };
             closed.run_until_cancelled(work).await.unwrap_or_default();
         });
-        Self { queue, under_way }
+        Self { queue, under_way, default }
     }
 
     /// Hands over an event of QoS 0 if there is room; gives it back if not.
@@ -101,7 +110,7 @@ impl Lane {
         self.under_way.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Stores an event for which the lane was taken.
+    /// Stores an event for which the lane was taken. If the caller goes, a task goes on with it.
     pub(crate) fn store_alone(&self, envelope: Envelope, node: &Node, timeout: Duration) -> Confirmation {
         let (link, under_way) = (node.link.clone(), self.under_way.clone());
         let storing = async move {
@@ -112,31 +121,41 @@ impl Lane {
         // What comes after it must not leave before it because its task has had its turn.
         let storing = Some(unconstrained(storing).boxed());
         let own = Own { storing, tasks: node.tasks.clone(), runtime: Handle::current() };
-        Confirmation::new(Store::Own(own), timeout)
+        let (tasks, deadline) = (node.tasks.clone(), Instant::now() + timeout);
+        let unless_killed = async move {
+            tokio::select! {
+                biased;
+                stored = in_time(own, deadline) => stored,
+                () = tasks.until_killed() => Err(Error::killed()),
+            }
+        };
+        Confirmation::Boxed(unless_killed.boxed())
     }
 
     /// Hands over a reliable event if there is room; gives it back if not.
     pub(crate) fn try_store(&self, envelope: Envelope, timeout: Duration) -> Result<Confirmation, Box<Envelope>> {
         match self.queue.try_reserve() {
-            Ok(room) => Ok(self.enter(room, envelope, timeout)),
+            Ok(room) => Ok(self.enter(room, envelope, Instant::now() + timeout, timeout == self.default)),
             Err(_) => Err(Box::new(envelope)),
         }
     }
 
     /// Hands over a reliable event; an error says that there was no room in time.
     pub(crate) async fn store(&self, envelope: Envelope, timeout: Duration) -> Result<Confirmation, Error> {
-        match tokio::time::timeout(timeout, self.queue.reserve()).await {
-            Ok(Ok(room)) => Ok(self.enter(room, envelope, timeout)),
+        let deadline = Instant::now() + timeout;
+        match tokio::time::timeout_at(deadline, self.queue.reserve()).await {
+            Ok(Ok(room)) => Ok(self.enter(room, envelope, deadline, false)),
             Ok(Err(_)) => Err(Error::shutting_down()),
             Err(_) => Err(full()),
         }
     }
 
-    fn enter(&self, room: mpsc::Permit<'_, Item>, envelope: Envelope, timeout: Duration) -> Confirmation {
-        let (done, stored) = oneshot::channel();
+    /// `usual` says that the caller waits as long as nearly all others.
+    fn enter(&self, room: mpsc::Permit<'_, Item>, envelope: Envelope, deadline: Instant, usual: bool) -> Confirmation {
+        let (waiting, stored) = Waiting::new(deadline, usual);
         self.under_way.fetch_add(1, Ordering::AcqRel);
-        room.send(Item::Message(envelope, Some(done)));
-        Confirmation::new(Store::Task(stored), timeout)
+        room.send(Item::Message(envelope, Some(waiting)));
+        stored
     }
 
     /// Waits until everything that was handed over before has left.
@@ -154,19 +173,6 @@ impl Lane {
             tokio::time::sleep(LOOK).await;
         }
     }
-}
-
-/// A reliable event that has been handed over and waits for the store.
-pub(crate) struct Confirmation {
-    stored: Store,
-    timeout: Duration,
-    deadline: Instant,
-}
-
-/// Who stores an event.
-enum Store {
-    Task(oneshot::Receiver<Result<(), Error>>),
-    Own(Own),
 }
 
 /// An event that its caller stores. If the caller goes, a task goes on with it.
@@ -197,33 +203,6 @@ impl Drop for Own {
     }
 }
 
-impl Confirmation {
-    fn new(stored: Store, timeout: Duration) -> Self {
-        Self { stored, timeout, deadline: Instant::now() + timeout }
-    }
-
-    /// An outcome that is not known in time is an error that says so.
-    pub(crate) async fn wait(self) -> Result<(), Error> {
-        let stored = async {
-            match self.stored {
-                Store::Own(own) => Ok(own.await),
-                Store::Task(stored) => stored.await,
-            }
-        };
-        match tokio::time::timeout_at(self.deadline, stored).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => {
-                let text = "this node ended before the store confirmed: the event may be stored";
-                Err(Error::unknown(ErrorKind::ShuttingDown, text))
-            }
-            Err(_) => {
-                let text = format!("the store did not confirm within {:?}: the event may be stored", self.timeout);
-                Err(Error::unknown(ErrorKind::TimedOut, text))
-            }
-        }
-    }
-}
-
 fn full() -> Error {
     Error::not_started(
         ErrorKind::Overloaded,
@@ -243,8 +222,6 @@ fn frame_limit(message: MessageInfo, default: usize) -> usize {
 struct Batch {
     messages: Vec<Envelope>,
     bytes: usize,
-    /// Who waits for the store.
-    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
 }
 
 impl Batch {
@@ -307,61 +284,6 @@ async fn carry(
     }
 }
 
-/// The task of a reliable lane.
-async fn store(link: Arc<dyn Link>, mut receiver: mpsc::Receiver<Item>, limit: usize, ended: Arc<AtomicUsize>) {
-    // What the store takes one by one must not be too large together.
-    let most = link.max_batch().min(frame::MAX_TOGETHER);
-    let mut items = Vec::with_capacity(limit);
-    // Polled all together: a set that polls those alone that are woken would wake this task anew whenever all wait.
-    let mut under_way: Vec<BoxFuture<'_, ()>> = Vec::with_capacity(RELIABLE_WINDOW);
-    let leave = async |batch: Batch| {
-        let result = link.store(batch.messages).await;
-        ended.fetch_sub(batch.waiting.len(), Ordering::AcqRel);
-        for done in batch.waiting {
-            // Who has gone does not want to know.
-            drop(done.send(result.as_ref().copied().map_err(Error::duplicate)));
-        }
-    };
-    loop {
-        let count = tokio::select! {
-            biased;
-            () = one_of(&mut under_way), if !under_way.is_empty() => continue,
-            count = receiver.recv_many(&mut items, limit), if under_way.len() < RELIABLE_WINDOW => count,
-        };
-        if count == 0 {
-            break;
-        }
-        if !under_way.is_empty() {
-            gather(&mut receiver, &mut items, limit).await;
-        }
-        let mut flushes = Vec::new();
-        let mut batch = Batch::with_capacity(count);
-        for item in items.drain(..) {
-            match item {
-                Item::Message(envelope, done) => {
-                    let size = envelope.size();
-                    if batch.is_full(size, most) {
-                        under_way.push(leave(std::mem::take(&mut batch)).boxed());
-                    }
-                    batch.add(envelope, size);
-                    batch.waiting.extend(done);
-                }
-                Item::Flush(done) => flushes.push(done),
-            }
-        }
-        if !batch.messages.is_empty() {
-            under_way.push(leave(batch).boxed());
-        }
-        if !flushes.is_empty() {
-            join_all(under_way.drain(..)).await;
-            for done in flushes {
-                let _ = done.send(());
-            }
-        }
-    }
-    join_all(under_way).await;
-}
-
 /// Lets whoever is ready run once, and takes along what they hand over: where others are under way, more comes in a moment,
 /// and a task that takes each at once sends them one by one.
 pub(super) async fn gather<T>(receiver: &mut mpsc::Receiver<T>, items: &mut Vec<T>, limit: usize) {
@@ -370,16 +292,6 @@ pub(super) async fn gather<T>(receiver: &mut mpsc::Receiver<T>, items: &mut Vec<
         let room = limit - items.len();
         let _ = receiver.recv_many(items, room).now_or_never();
     }
-}
-
-/// Waits until at least one of them has ended, and lets go of it.
-async fn one_of(under_way: &mut Vec<BoxFuture<'_, ()>>) {
-    std::future::poll_fn(|cx| {
-        let before = under_way.len();
-        under_way.retain_mut(|frame| frame.poll_unpin(cx).is_pending());
-        if under_way.len() < before { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How messages get from senders to handlers.
 //!
-//! [`lane`] carries events out, [`events`] takes those of QoS 0 in, [`durable`] the reliable ones. [`call`] finds a node
-//! for a request and [`requests`] brings it there; [`server`] runs it and remembers what came of it.
+//! [`lane`] carries events out and [`storing`] the reliable ones into the store; [`events`] takes those of QoS 0 in, [`durable`] the
+//! reliable ones. [`call`] finds a node for a request and [`requests`] brings it there; [`server`] runs it and remembers what came of it.
 
 pub(crate) mod limits;
 
@@ -22,6 +22,7 @@ mod round;
 mod runs;
 pub(crate) mod server;
 pub(crate) mod shutdown;
+pub(crate) mod storing;
 mod suspects;
 mod unfinished;
 mod work;

@@ -13,7 +13,6 @@ use crate::{
     delivery::{node::Node, observe::Occurrence, server::answer_of, table::HandlerEntry},
     error::{Error, ErrorKind},
     handler::{Given, Start, Unpacked, begun},
-    mediator::killed,
     message::Reply,
     middleware::{
         gate::{Permit, Turn},
@@ -130,7 +129,7 @@ impl Here<'_> {
                 let text = format!("handler `{handler}` did not answer within {patience:?}");
                 Err(Error::unknown(ErrorKind::TimedOut, text))
             }
-            () = self.node.tasks.until_killed() => Err(killed()),
+            () = self.node.tasks.until_killed() => Err(Error::killed()),
             () = self.node.cancel.cancelled() => {
                 let text = format!("handler `{handler}` was cancelled: the time to shut down this node was over");
                 Err(Error::unknown(ErrorKind::ShuttingDown, text))

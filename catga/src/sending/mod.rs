@@ -24,7 +24,7 @@ use crate::{
     error::{Error, ErrorKind, Outcome},
     handler::Given,
     id::is_name,
-    mediator::{Mediator, killed, unregistered},
+    mediator::{Mediator, unregistered},
     message::{AnyMessage, Reply, Request},
     middleware::gate::Entry,
 };
@@ -257,7 +257,7 @@ impl Mediator {
             tokio::select! {
                 biased;
                 reply = call.run(now) => reply,
-                () = tasks.until_killed() => Err(killed()),
+                () = tasks.until_killed() => Err(Error::killed()),
             }
         }))
     }
