@@ -323,10 +323,10 @@ impl Builder {
             let task = DurableTask::new(node.clone(), spec, handlers, consumer);
             node.tasks.spawn(node.durables.track_future(task.run()));
         }
-        node.tasks.spawn(Requests::new(node.clone(), asks_receiver, inbox.replies, inbox.overflow.clone()).run());
+        node.tasks.spawn(Requests::new(node.clone(), asks_receiver, inbox.replies, inbox.lost_replies).run());
         node.tasks.spawn(Server::new(node.clone(), inbox.requests, local_receiver).run());
         node.tasks.spawn(answer_probes(node.clone(), inbox.probes));
-        let intake = EventIntake::new(node.clone(), inbox.events, inbox.overflow);
+        let intake = EventIntake::new(node.clone(), inbox.events);
         node.tasks.spawn(intake.run());
         let (loaded, replaced) = (Arc::downgrade(&node), Arc::downgrade(&node));
         let membership = Membership {

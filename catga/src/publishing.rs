@@ -294,7 +294,7 @@ impl Mediator {
             self.node.mention_unhandled(route);
         }
         self.node.observe(route.message.name, envelope.id, how);
-        let lane = self.node.lane(route);
+        let lane = self.node.reliable_lane(route);
         if alone && lane.take() {
             return Ok(lane.store_alone(envelope, &self.node, timeout));
         }

@@ -3,13 +3,12 @@
 use std::{
     any::Any,
     cell::Cell,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, OnceLock},
     task::{Context as TaskContext, Poll},
 };
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc;
 
 use super::{
     node::Node,
@@ -25,7 +24,7 @@ use crate::{
         gate::{Entry, Permit},
         run::{RunError, Started, finish_with_retries, start},
     },
-    transport::Overflow,
+    transport::EventQueue,
 };
 
 thread_local! {
@@ -80,7 +79,6 @@ fn handled(node: &Node, handler: &HandlerEntry, metadata: &OnceLock<Metadata>, a
 }
 
 /// An event as its handlers get it.
-#[derive(Clone)]
 enum Content {
     /// For several handlers, or of this node: each run has a copy.
     Decoded(Decoded),
@@ -89,15 +87,18 @@ enum Content {
 }
 
 impl Content {
-    fn start(&self, handler: &HandlerEntry, mut run: Run<'_>) -> Started<()> {
-        run.everywhere = handler.group.is_none();
-        let event = match self {
+    fn given(&self) -> Given<'_> {
+        match self {
             Self::Decoded(event) => Given::Copied(&**event),
             Self::Encoded(payload) => Given::Encoded(payload),
-        };
-        // What cannot be read will not be read the next time, either.
-        start(run, &handler.meter, |run| begun(handler.erased().start_event(event, run)))
+        }
     }
+}
+
+fn start_event(handler: &HandlerEntry, event: Given<'_>, mut run: Run<'_>) -> Started<()> {
+    run.everywhere = handler.group.is_none();
+    // What cannot be read will not be read the next time, either.
+    start(run, &handler.meter, |run| begun(handler.erased().start_event(event, run)))
 }
 
 /// The work of one handler on one event of QoS 0 that was not done in place.
@@ -151,7 +152,7 @@ impl EventRun {
     fn start(&self, attempt: u32) -> Started<()> {
         let mut run = Run::new(&*self.node, &self.handler.name, Source::Known(&self.metadata));
         run.attempt = attempt;
-        self.content.start(&self.handler, run)
+        start_event(&self.handler, self.content.given(), run)
     }
 
     fn spawn(self, first: Result<Started<()>, RunError>, permit: Permit) {
@@ -194,72 +195,91 @@ const MAX_SEQUENCES: usize = 100_000;
 /// Whose numbers are counted: a node and one of its event types.
 type Sender = (Arc<str>, Arc<str>);
 
+/// About how many events are taken in a round.
+const ROUND: usize = 64;
+
 /// The task that takes events of QoS 0 from other nodes.
 pub(crate) struct EventIntake {
     node: Arc<Node>,
-    events: mpsc::Receiver<Envelope>,
-    /// How many events the transport dropped because their queue was full.
-    overflow: Arc<Overflow>,
+    events: EventQueue,
     /// The last incarnation and number seen of each sender and event type.
     sequences: FxHashMap<Sender, (u64, u64)>,
     /// The entry of the latest event, which is put back when another sender or type comes.
     latest: Option<(Sender, (u64, u64))>,
 }
 
-/// How many events are taken at a time.
-const ROUND: usize = 64;
-
 impl EventIntake {
-    pub(crate) fn new(node: Arc<Node>, events: mpsc::Receiver<Envelope>, overflow: Arc<Overflow>) -> Self {
-        Self { node, events, overflow, sequences: FxHashMap::default(), latest: None }
+    pub(crate) fn new(node: Arc<Node>, events: EventQueue) -> Self {
+        Self { node, events, sequences: FxHashMap::default(), latest: None }
     }
 
     /// Takes events until the node stops; what waits then is dropped.
     pub(crate) async fn run(mut self) {
         let stop = self.node.stop.clone();
-        let mut events = Vec::with_capacity(ROUND);
+        let mut batches = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drop_the_rest(),
-                count = self.events.recv_many(&mut events, ROUND) => if count == 0 {
-                    return;
+                events = self.events.next() => match events {
+                    Some(events) => batches.push(events),
+                    None => return,
                 },
             }
-            let round = Round::start();
-            for envelope in events.drain(..) {
-                self.take(&envelope, round).await;
+            // What waits already is of the same round; what comes while it lasts is not.
+            let mut taken = 0;
+            while taken < ROUND
+                && let Some(events) = self.events.try_next()
+            {
+                taken += events.len();
+                batches.push(events);
             }
-            self.count_overflow();
+            let round = Round::start();
+            for events in batches.drain(..) {
+                self.take_all(&events, round).await;
+            }
+            self.count_dropped();
             round.end().await;
         }
     }
 
-    /// A queue that was full is read again afterwards: whatever overflows is counted in the end.
-    fn count_overflow(&self) {
-        let dropped = self.overflow.events.swap(0, Ordering::Relaxed);
+    /// A queue that was full is read again afterwards: whatever found no room is counted in the end.
+    fn count_dropped(&self) {
+        let dropped = self.events.dropped();
         if dropped > 0 {
             self.node.counters.drop_events(dropped, "the queue towards this node is full");
         }
     }
 
     fn drop_the_rest(mut self) {
-        self.events.close();
-        while let Ok(envelope) = self.events.try_recv() {
+        for envelope in self.events.close() {
             self.node.counters.drop_events(1, "the node shut down");
             self.node.observe(&envelope.name, envelope.id, || Occurrence::Dropped);
         }
-        self.count_overflow();
+        self.count_dropped();
     }
 
-    async fn take(&mut self, envelope: &Envelope, round: Round) {
+    async fn take_all(&mut self, events: &[Envelope], round: Round) {
+        // Those that came together are mostly of one type, and have one name.
+        let mut latest = None;
+        for envelope in events {
+            let index = match latest {
+                Some((name, index)) if Arc::ptr_eq(name, &envelope.name) => index,
+                _ => self.node.handlers.index_of(&envelope.name),
+            };
+            latest = Some((&envelope.name, index));
+            self.take(envelope, index, round).await;
+        }
+    }
+
+    async fn take(&mut self, envelope: &Envelope, index: Option<usize>, round: Round) {
         self.watch_sequence(envelope);
-        let Some(route) = self.node.handlers.by_name(&envelope.name) else { return };
-        let content = match &route.events[..] {
+        let Some(route) = index.and_then(|index| self.node.handlers.route(index)) else { return };
+        let decoded = match &route.events[..] {
             [] => return,
-            [_] => Content::Encoded(envelope.payload.clone()),
+            [_] => None,
             [first, ..] => match first.erased().decode(&envelope.payload) {
-                Ok(message) => Content::Decoded(message.into()),
+                Ok(message) => Some(Decoded::from(message)),
                 Err(error) => {
                     self.node.counters.failed(1);
                     tracing::warn!(target: "catga::delivery", %error, source = %envelope.source, "an event could not be read");
@@ -271,13 +291,20 @@ impl EventIntake {
             let run = || EventRun {
                 node: self.node.clone(),
                 handler: handler.clone(),
-                content: content.clone(),
+                content: match &decoded {
+                    Some(event) => Content::Decoded(event.clone()),
+                    None => Content::Encoded(envelope.payload.clone()),
+                },
                 metadata: Metadata::of(envelope, None),
             };
             match handler.enter() {
                 Entry::Now(pass) if round.is_quick() => {
                     let source = Source::Arrived(envelope, envelope.repeat);
-                    let mut started = content.start(handler, Run::new(&*self.node, &handler.name, source));
+                    let given = match &decoded {
+                        Some(event) => Given::Copied(&**event),
+                        None => Given::Encoded(&envelope.payload),
+                    };
+                    let mut started = start_event(handler, given, Run::new(&*self.node, &handler.name, source));
                     match started.first().await {
                         Poll::Ready(Ok(())) => {
                             let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt: 1 };

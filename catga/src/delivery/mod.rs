@@ -1,7 +1,8 @@
 //! How messages get from senders to handlers.
 //!
-//! [`lane`] carries events out and [`storing`] the reliable ones into the store; [`events`] takes those of QoS 0 in, [`durable`] the
-//! reliable ones. [`call`] finds a node for a request and [`requests`] brings it there; [`server`] runs it and remembers what came of it.
+//! [`lane`] carries events out and [`reliable`] those that are stored; [`events`] takes those of QoS 0 in, [`durable`] the
+//! reliable ones. [`call`] finds a node for a request and [`requests`] brings it there; [`server`] runs it and remembers
+//! what came of it.
 
 pub(crate) mod limits;
 
@@ -17,6 +18,7 @@ pub(crate) mod durable;
 pub(crate) mod events;
 pub(crate) mod lane;
 pub(crate) mod recent;
+pub(crate) mod reliable;
 pub(crate) mod requests;
 mod round;
 mod runs;

@@ -16,6 +16,7 @@ use super::{
     lane::Lane,
     limits::Limits,
     observe::{Observer, Occurrence},
+    reliable::ReliableLane,
     requests::Asks,
     server::LocalRequest,
     table::{HandlerTable, Route},
@@ -97,6 +98,11 @@ impl Node {
         }
         let text = format!("the reply of handler `{handler}` takes {size} bytes, more than {limit}");
         Err(Error::new(ErrorKind::TooLarge, Outcome::Failed, text))
+    }
+
+    /// The way into the store for the events of a route.
+    pub(crate) fn reliable_lane<'a>(&self, route: &'a Route) -> &'a ReliableLane {
+        route.reliable.get_or_init(|| ReliableLane::open(self, route.message))
     }
 
     /// The way out for the events of a route.

@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,7 +30,7 @@ use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Outcome},
     frame::{self, MAX_MESSAGES, MAX_TOGETHER},
-    transport::{Link, Overflow},
+    transport::Link,
 };
 
 /// The table is searched for callers that have gone or wait too long at this part of the time after which a node is probed,
@@ -132,7 +132,7 @@ pub(crate) struct Requests {
     asks: mpsc::Receiver<Ask>,
     alone: mpsc::Receiver<(u64, Waiting)>,
     replies: BoxStream<'static, Vec<Reply>>,
-    overflow: Arc<Overflow>,
+    lost_replies: Arc<AtomicU64>,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// The one that sends by itself, with its token.
@@ -156,11 +156,11 @@ impl Requests {
         node: Arc<Node>,
         asks: AsksReceiver,
         replies: BoxStream<'static, Vec<Reply>>,
-        overflow: Arc<Overflow>,
+        lost_replies: Arc<AtomicU64>,
     ) -> Self {
         let AsksReceiver { queue, alone } = asks;
         let (slots, free) = (Vec::new(), Vec::new());
-        Self { node, asks: queue, alone, replies, overflow, slots, free, lone: None, busy: false }
+        Self { node, asks: queue, alone, replies, lost_replies, slots, free, lone: None, busy: false }
     }
 
     /// Serves until every caller and the inbox are gone.
@@ -192,7 +192,7 @@ impl Requests {
                         self.meet_the_lone();
                         replies.into_iter().for_each(|reply| self.complete(reply));
                         // A queue that was full is read again afterwards: whatever overflows is counted in the end.
-                        self.node.counters.lost_replies(self.overflow.replies.swap(0, Ordering::Relaxed));
+                        self.node.counters.lost_replies(self.lost_replies.swap(0, Ordering::Relaxed));
                         self.let_the_next_send();
                     }
                 },

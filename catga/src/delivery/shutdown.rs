@@ -74,15 +74,20 @@ impl Node {
         self.cancel.cancel();
         // What ran may have published: that leaves before the node does.
         let flush = async {
-            for lane in self.handlers.routes().filter_map(|route| route.lane.get()) {
-                lane.flush().await;
+            for route in self.handlers.routes() {
+                if let Some(lane) = route.lane.get() {
+                    lane.flush().await;
+                }
+                if let Some(lane) = route.reliable.get() {
+                    lane.flush().await;
+                }
             }
             self.durables.wait().await;
             self.served.cancelled().await;
         };
         let flushed = tokio::time::timeout(STEP, flush).await.is_ok();
         let settled = async {
-            for lane in self.handlers.routes().filter_map(|route| route.lane.get()) {
+            for lane in self.handlers.routes().filter_map(|route| route.reliable.get()) {
                 lane.settled().await;
             }
         };

@@ -18,8 +18,9 @@ use tokio::{
     time::{Duration, Instant, MissedTickBehavior, interval},
 };
 
-use super::lane::{Item, gather};
+use super::lane::gather;
 use crate::{
+    envelope::Envelope,
     error::{Error, ErrorKind},
     frame::MAX_TOGETHER,
     transport::Link,
@@ -33,6 +34,14 @@ const AT_ONCE: usize = 8;
 
 /// Part of the default time to wait, after which the task looks who has waited too long.
 const LOOKS: u32 = 50;
+
+/// What a reliable lane is handed.
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and a box for each would cost more")]
+pub(super) enum Item {
+    Event(Envelope, Waiting),
+    /// Answered when everything before it has left.
+    Flush(oneshot::Sender<()>),
+}
 
 /// Who waits for the store.
 pub(super) struct Waiting {
@@ -187,15 +196,15 @@ impl<'a> Storing<'a> {
         {
             match item {
                 Item::Flush(done) => self.flushes.push(done),
-                Item::Message(envelope, who) => {
+                Item::Event(envelope, who) => {
                     let size = envelope.size();
                     if bytes + size > most && !messages.is_empty() {
-                        self.held.push_front(Item::Message(envelope, who));
+                        self.held.push_front(Item::Event(envelope, who));
                         break;
                     }
                     bytes += size;
                     messages.push(envelope);
-                    waiting.extend(who);
+                    waiting.push(who);
                 }
             }
         }
@@ -207,16 +216,13 @@ impl<'a> Storing<'a> {
     /// Tells those who have waited too long. What has not left does not leave any more.
     fn look(&mut self) {
         let (now, before) = (Instant::now(), self.held.len());
-        let is_late = |who: &Option<Waiting>| who.as_ref().is_some_and(|who| who.is_late(now));
-        let mut late: Vec<Waiting> = Vec::new();
         for item in mem::take(&mut self.held) {
             match item {
-                Item::Message(_, who) if is_late(&who) => late.extend(who),
+                Item::Event(_, mut who) if who.is_late(now) => who.tell(Err(never_left())),
                 item => self.held.push_back(item),
             }
         }
         self.under_way.fetch_sub(before - self.held.len(), Ordering::AcqRel);
-        late.iter_mut().for_each(|who| who.tell(Err(never_left())));
         for frame in &mut self.frames {
             // They are counted when the frame has ended.
             for who in &mut frame.waiting {

@@ -11,7 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::lane::Lane;
+use super::{lane::Lane, reliable::ReliableLane};
 use crate::{
     handler::{Bound, ErasedHandler, Start, Typed},
     message::{MessageInfo, Place, Qos},
@@ -69,8 +69,10 @@ pub(crate) struct Route {
     pub(crate) request: Option<Arc<HandlerEntry>>,
     /// The handlers of an event.
     pub(crate) events: Vec<Arc<HandlerEntry>>,
-    /// The way out for events, opened by the first that leaves.
+    /// The way out for events of QoS 0, opened by the first that leaves.
     pub(crate) lane: OnceLock<Lane>,
+    /// That of reliable events into the store.
+    pub(crate) reliable: OnceLock<ReliableLane>,
     /// Whether it was said that no handler is known.
     pub(crate) mentioned: AtomicBool,
     /// Whose turn it is among the nodes.
@@ -87,6 +89,7 @@ impl Route {
             request: None,
             events: Vec::new(),
             lane: OnceLock::new(),
+            reliable: OnceLock::new(),
             mentioned: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             sent: Shown::sent(message.name),
@@ -129,7 +132,12 @@ impl HandlerTable {
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Route> {
-        self.slots.get(*self.names.get(name)?)?.as_ref()
+        self.route(self.index_of(name)?)
+    }
+
+    /// The number of a message type.
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
     }
 
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Route> {

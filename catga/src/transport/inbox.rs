@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -21,12 +21,12 @@ use crate::{
 };
 
 /// The queues in which a node receives, apart so that none waits behind another. The transport drops what does not fit,
-/// and says so: a request is answered `Overloaded`, events of QoS 0 and replies go through [`InboxSenders::event`] and
+/// and says so: a request is answered `Overloaded`, events of QoS 0 and replies go through [`InboxSenders::events`] and
 /// [`InboxSenders::reply`], which count them.
 #[non_exhaustive]
 pub struct Inbox {
     /// Events of QoS 0 from other nodes.
-    pub events: mpsc::Receiver<Envelope>,
+    pub events: EventQueue,
     /// Requests to this node.
     pub requests: mpsc::Receiver<Envelope>,
     /// Probes of this node: requests whose [`probe`](RequestPart::probe) is set. They are answered at once, however busy
@@ -38,23 +38,61 @@ pub struct Inbox {
     pub replies: BoxStream<'static, Vec<Reply>>,
     /// What nodes announce about themselves.
     pub cluster: mpsc::Receiver<Bytes>,
-    /// What found no room.
-    pub(crate) overflow: Arc<Overflow>,
+    /// How many replies found no room, and the node has not counted yet.
+    pub(crate) lost_replies: Arc<AtomicU64>,
 }
 
-/// How much found no room in an inbox, and the node has not counted yet.
-#[derive(Debug, Default)]
-pub(crate) struct Overflow {
-    pub(crate) events: AtomicU64,
-    pub(crate) replies: AtomicU64,
+/// Events of QoS 0 that wait for a node, those together that came together.
+#[derive(Debug)]
+pub struct EventQueue {
+    batches: mpsc::Receiver<Vec<Envelope>>,
+    counts: Arc<EventCounts>,
+}
+
+#[derive(Debug)]
+struct EventCounts {
+    waiting: AtomicUsize,
+    /// The most that may wait.
+    limit: usize,
+    /// How many found no room, and the node has not counted yet.
+    dropped: AtomicU64,
+}
+
+impl EventQueue {
+    /// The next events; none when there is nobody left who could send any. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Vec<Envelope>> {
+        self.batches.recv().await.inspect(|batch| self.counts.took(batch))
+    }
+
+    /// The next events, if there are any now.
+    pub fn try_next(&mut self) -> Option<Vec<Envelope>> {
+        self.batches.try_recv().ok().inspect(|batch| self.counts.took(batch))
+    }
+
+    /// Takes nothing more in; gives what waits.
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = Envelope> {
+        self.batches.close();
+        std::iter::from_fn(|| self.batches.try_recv().ok()).flatten()
+    }
+
+    /// How many found no room since this was asked last.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.counts.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl EventCounts {
+    fn took(&self, batch: &[Envelope]) {
+        self.waiting.fetch_sub(batch.len(), Ordering::AcqRel);
+    }
 }
 
 /// The sending ends of an [`Inbox`], for the transport.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InboxSenders {
-    /// Events of QoS 0.
-    pub events: mpsc::Sender<Envelope>,
+    events: mpsc::Sender<Vec<Envelope>>,
+    event_counts: Arc<EventCounts>,
     /// Requests.
     pub requests: mpsc::Sender<Envelope>,
     /// Probes.
@@ -63,14 +101,18 @@ pub struct InboxSenders {
     pub replies: mpsc::Sender<Reply>,
     /// Announcements.
     pub cluster: mpsc::Sender<Bytes>,
-    overflow: Arc<Overflow>,
+    lost_replies: Arc<AtomicU64>,
 }
 
 impl Inbox {
     /// An inbox whose queues hold this many messages each.
     pub fn new(queue: usize) -> (InboxSenders, Self) {
         let queue = queue.max(1);
-        let (events_in, events) = mpsc::channel(queue);
+        // None of its batches is empty: so many find room.
+        let (events_in, batches) = mpsc::channel(queue);
+        let event_counts =
+            Arc::new(EventCounts { waiting: AtomicUsize::new(0), limit: queue, dropped: AtomicU64::new(0) });
+        let events = EventQueue { batches, counts: event_counts.clone() };
         let (requests_in, requests) = mpsc::channel(queue);
         let (probes_in, probes) = mpsc::channel(queue);
         let (replies_in, mut replies) = mpsc::channel(queue);
@@ -81,14 +123,15 @@ impl Inbox {
         let (cluster_in, cluster) = mpsc::channel(queue);
         let senders = InboxSenders {
             events: events_in,
+            event_counts,
             requests: requests_in,
             probes: probes_in,
             replies: replies_in,
             cluster: cluster_in,
-            overflow: Arc::default(),
+            lost_replies: Arc::default(),
         };
-        let overflow = senders.overflow.clone();
-        (senders, Self { events, requests, probes, replies: replies.boxed(), cluster, overflow })
+        let lost_replies = senders.lost_replies.clone();
+        (senders, Self { events, requests, probes, replies: replies.boxed(), cluster, lost_replies })
     }
 }
 
@@ -108,18 +151,43 @@ impl InboxSenders {
             && self.cluster.is_closed()
     }
 
-    /// Hands the node an event of QoS 0; one that finds no room is dropped, and the node counts it.
-    pub fn event(&self, event: Envelope) {
-        // A queue that is gone belongs to no node that could count.
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
-            self.overflow.events.fetch_add(1, Ordering::Relaxed);
+    /// Hands the node events of QoS 0 that came together; those that find no room are dropped, and the node counts them.
+    pub fn events(&self, mut events: Vec<Envelope>) {
+        let counts = &*self.event_counts;
+        let room = counts.limit.saturating_sub(counts.waiting.load(Ordering::Acquire));
+        let dropped = events.len().saturating_sub(room);
+        events.truncate(room);
+        if !events.is_empty() {
+            counts.waiting.fetch_add(events.len(), Ordering::AcqRel);
+            // A queue that is gone belongs to no node that could count; else there is room for as many batches as events.
+            if let Err(error) = self.events.try_send(events) {
+                counts.took(&error.into_inner());
+            }
         }
+        if dropped > 0 {
+            counts.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the node takes no events any more.
+    #[cfg(feature = "testing")]
+    pub(crate) fn takes_no_events(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// How many messages wait in its queues.
+    #[cfg(feature = "testing")]
+    pub(crate) fn waiting(&self) -> usize {
+        let used = |capacity: usize, most: usize| most - capacity;
+        self.event_counts.waiting.load(Ordering::Acquire)
+            + used(self.requests.capacity(), self.requests.max_capacity())
+            + used(self.replies.capacity(), self.replies.max_capacity())
     }
 
     /// Hands the node a reply; one that finds no room is dropped, and the node counts it. Its caller asks again.
     pub fn reply(&self, reply: Reply) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.replies.try_send(reply) {
-            self.overflow.replies.fetch_add(1, Ordering::Relaxed);
+            self.lost_replies.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -23,12 +23,11 @@ pub mod frame {
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-pub(crate) use self::inbox::Overflow;
 #[cfg(feature = "nats")]
 pub use self::nats::{Nats, NatsBuilder, Permissions};
 pub use self::{
     in_process::{InProcess, InProcessBuilder},
-    inbox::{Inbox, InboxSenders},
+    inbox::{EventQueue, Inbox, InboxSenders},
 };
 pub use crate::{
     dead_letter::{DeadContent, DeadLetter},

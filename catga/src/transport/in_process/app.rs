@@ -288,17 +288,15 @@ impl App {
 
     #[cfg(feature = "testing")]
     pub(super) fn pending(&self) -> Pending {
-        let queued = |node: &Node| {
-            let inbox = &node.inbox;
-            let used = |capacity: usize, max: usize| max - capacity;
-            used(inbox.events.capacity(), inbox.events.max_capacity())
-                + used(inbox.requests.capacity(), inbox.requests.max_capacity())
-                + used(inbox.replies.capacity(), inbox.replies.max_capacity())
-        };
         let connected = self.durables.values().filter(|durable| durable.consumers().next().is_some());
         Pending {
             owed: connected.map(|durable| durable.backlog(&self.stream)).sum(),
-            queued: self.nodes.values().filter(|node| !node.inbox.events.is_closed()).map(queued).sum(),
+            queued: self
+                .nodes
+                .values()
+                .filter(|node| !node.inbox.takes_no_events())
+                .map(|node| node.inbox.waiting())
+                .sum(),
         }
     }
 }
@@ -375,7 +373,7 @@ mod tests {
         app.keep_house(&Settings::default(), Instant::now());
         assert_eq!(app.nodes.len(), 1);
         // While it shuts down it takes no more requests, but waits for replies.
-        let Inbox { replies, events, requests, probes, cluster, overflow: _ } = inbox;
+        let Inbox { replies, events, requests, probes, cluster, lost_replies: _ } = inbox;
         drop((events, requests, probes, cluster));
         app.keep_house(&Settings::default(), Instant::now());
         assert_eq!(app.nodes.len(), 1);

@@ -183,9 +183,11 @@ impl Broker {
             return;
         }
         let Ok(envelopes) = frame::decode_messages(frame) else { return };
+        // Faults strike one event; without any, those that came together arrive together.
+        let together = if self.faults.none() { envelopes.len() } else { 1 };
         for to in targets {
-            for envelope in &envelopes {
-                let content = Content::Event(envelope.clone());
+            for events in envelopes.chunks(together.max(1)) {
+                let content = Content::Events(events.to_vec());
                 self.carry(Traffic::Event, name, &from.node, parcel(&from.app, &to, content));
             }
         }
@@ -233,7 +235,7 @@ impl Broker {
             return;
         };
         match parcel.content {
-            Content::Event(envelope) => node.inbox.event(envelope),
+            Content::Events(envelopes) => node.inbox.events(envelopes),
             Content::Reply(reply) => node.inbox.reply(reply),
             Content::Announcement(announcement) => drop(node.inbox.cluster.try_send(announcement)),
             Content::Request(envelope) => match node.inbox.queue_of(&envelope).try_send(envelope) {

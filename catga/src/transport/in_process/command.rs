@@ -141,7 +141,7 @@ pub(super) struct Parcel {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    Event(Envelope),
+    Events(Vec<Envelope>),
     Request(Envelope),
     Reply(Reply),
     Announcement(Bytes),
@@ -155,7 +155,7 @@ impl Parcel {
     /// A second copy.
     pub(super) fn twin(&self) -> Self {
         let content = match &self.content {
-            Content::Event(envelope) => Content::Event(envelope.clone()),
+            Content::Events(envelopes) => Content::Events(envelopes.clone()),
             Content::Request(envelope) => Content::Request(envelope.clone()),
             Content::Announcement(announcement) => Content::Announcement(announcement.clone()),
             Content::Reply(Reply { token, result }) => {

@@ -206,11 +206,7 @@ pub(super) async fn take_events(
         let arrived =
             Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };
         match wire::read(&arrived) {
-            // Room for all of them costs no more than room for one.
-            Ok(envelopes) => match inbox.events.try_reserve_many(envelopes.len()) {
-                Ok(places) => places.zip(envelopes).for_each(|(place, event)| place.send(event)),
-                Err(_) => envelopes.into_iter().for_each(|event| inbox.event(event)),
-            },
+            Ok(envelopes) => inbox.events(envelopes),
             Err(error) => unreadable(&message, &error),
         }
     }
