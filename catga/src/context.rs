@@ -239,8 +239,14 @@ type Leave = fn(Box<dyn AnyMessage>, Context, MessageId, Bytes) -> BoxFuture<'st
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     Known(&'a Metadata),
-    /// Of a message that has arrived, and whether an earlier run may have emitted already; made when the handler asks.
-    Arrived(&'a Envelope, bool),
+    /// Of a message that has arrived; made when the handler asks.
+    Arrived {
+        envelope: &'a Envelope,
+        /// An earlier run may have emitted already.
+        repeat: bool,
+        /// When its sender stops waiting.
+        deadline: Option<Instant>,
+    },
     /// Minted when the first handler asks, and the same for all handlers of the message.
     Lazy(&'a OnceLock<Metadata>),
 }
@@ -257,6 +263,18 @@ pub(crate) struct Run<'a> {
     pub(crate) metadata: Source<'a>,
     /// The context, once it was asked for; kept by whoever runs the handler, for what it emits.
     pub(crate) context: Option<Context>,
+}
+
+impl<'a> Source<'a> {
+    /// That of an event.
+    pub(crate) fn event(envelope: &'a Envelope, repeat: bool) -> Self {
+        Self::Arrived { envelope, repeat, deadline: None }
+    }
+
+    /// That of a request.
+    pub(crate) fn request(envelope: &'a Envelope, deadline: Instant) -> Self {
+        Self::Arrived { envelope, repeat: envelope.repeat, deadline: Some(deadline) }
+    }
 }
 
 impl<'a> Run<'a> {
@@ -281,7 +299,9 @@ impl<'a> Run<'a> {
         self.context.get_or_insert_with(|| {
             let mut metadata = match self.metadata {
                 Source::Known(metadata) => metadata.clone(),
-                Source::Arrived(envelope, repeat) => Metadata { repeat, ..Metadata::of(envelope, None) },
+                Source::Arrived { envelope, repeat, deadline } => {
+                    Metadata { repeat, ..Metadata::of(envelope, deadline) }
+                }
                 Source::Lazy(cell) => cell.get_or_init(Metadata::fresh).clone(),
             };
             if let (None, Some(patience)) = (metadata.deadline, self.patience) {

@@ -21,29 +21,29 @@ pub enum Routing {
 
 /// Chooses among the live nodes that handle a request, passing over those that were tried and, while others are left,
 /// those to be avoided.
-pub(crate) fn choose(
-    snapshot: &Snapshot,
+pub(crate) fn choose<'a>(
+    snapshot: &'a Snapshot,
     name: &str,
     key: Option<&str>,
     routing: Routing,
     turn: &AtomicUsize,
     tried: &[Arc<str>],
-) -> Option<Arc<NodeView>> {
+) -> Option<&'a Arc<NodeView>> {
     let untried = || snapshot.handling(name).iter().filter(|view| !tried.contains(&view.id));
     // The same key meets the same memory, whichever node was asked: what failed is not avoided, only what was tried.
     if let Some(key) = key {
-        return untried().max_by_key(|view| weight(name, key, &view.id)).cloned();
+        return untried().max_by_key(|view| weight(name, key, &view.id));
     }
     let avoid = untried().any(|view| !view.vitals.avoided());
     let candidates = || untried().filter(|view| !avoid || !view.vitals.avoided());
     if routing == Routing::LocalFirst
         && let Some(own) = candidates().find(|view| view.own)
     {
-        return Some(own.clone());
+        return Some(own);
     }
     match candidates().count() {
         0 => None,
-        count => candidates().nth(turn.fetch_add(1, Ordering::Relaxed) % count).cloned(),
+        count => candidates().nth(turn.fetch_add(1, Ordering::Relaxed) % count),
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     server::LocalRequest,
 };
 use crate::{
-    cluster::routing::choose,
+    cluster::{routing::choose, snapshot::NodeView},
     envelope::{Envelope, RequestPart},
     error::{Error, ErrorKind, Outcome},
 };
@@ -39,10 +39,35 @@ pub(crate) struct Call {
     /// The only node that may have it.
     pub(crate) target: Option<Arc<str>>,
     /// The node whose turn it is, if that is decided.
-    pub(crate) first: Option<Arc<str>>,
+    pub(crate) first: Option<Target>,
     pub(crate) deadline: Instant,
     /// The same on the clock of this machine, in milliseconds since 1970.
     pub(crate) deadline_ms: u64,
+}
+
+/// A node that is to have a request.
+pub(crate) struct Target {
+    id: Arc<str>,
+    /// What is known of it, if anything is.
+    view: Option<Arc<NodeView>>,
+}
+
+impl Target {
+    pub(crate) fn of(view: &Arc<NodeView>) -> Self {
+        Self { id: view.id.clone(), view: Some(view.clone()) }
+    }
+
+    fn avoid(&self, time: Duration) {
+        if let Some(view) = &self.view {
+            view.vitals.avoid_for(time);
+        }
+    }
+
+    fn trust(&self) {
+        if let Some(view) = &self.view {
+            view.vitals.trust();
+        }
+    }
 }
 
 /// How asking one node ended.
@@ -81,19 +106,19 @@ impl Call {
         let mut last = None;
         for _ in 0..self.node.limits.delivery_attempts.max(1) {
             let Some(target) = self.choose(&tried) else { break };
-            match self.ask(&target, now).await {
+            match self.ask(&target.id, now).await {
                 Asked::Answered(Ok(reply)) => {
-                    self.trust(&target);
+                    target.trust();
                     return Ok(reply);
                 }
                 Asked::Answered(Err(error)) if self.moves_on(&error) => {
-                    self.avoid(&target);
+                    target.avoid(self.node.limits.avoid_for);
                     last = Some(error);
                 }
                 Asked::Answered(Err(error)) => {
                     // A failure is an answer too; these come from this node, or from the transport.
                     if !matches!(error.kind(), ErrorKind::Transport | ErrorKind::ShuttingDown | ErrorKind::Replaced) {
-                        self.trust(&target);
+                        target.trust();
                     }
                     let outcome = if doubt && error.outcome() == Outcome::NotStarted {
                         Outcome::Unknown
@@ -103,19 +128,19 @@ impl Call {
                     return Err(error.with_outcome(outcome));
                 }
                 Asked::Gone => {
-                    self.avoid(&target);
+                    target.avoid(self.node.limits.avoid_for);
                     doubt = true;
                     // What another node's run emits may have left before: receivers are to look.
                     self.envelope.repeat = true;
                     last = Some(Error::unknown(
                         ErrorKind::Transport,
-                        format!("node `{target}` stopped answering while it had the request"),
+                        format!("node `{}` stopped answering while it had the request", target.id),
                     ));
                 }
                 Asked::TimedOut => {
                     return Err(Error::unknown(
                         ErrorKind::TimedOut,
-                        format!("no reply to `{}` from node `{target}` by the deadline", self.envelope.name),
+                        format!("no reply to `{}` from node `{}` by the deadline", self.envelope.name, target.id),
                     ));
                 }
                 Asked::NotSent => {
@@ -125,23 +150,23 @@ impl Call {
                     return Err(Error::new(ErrorKind::TimedOut, outcome, text));
                 }
             }
-            tried.push(target);
+            tried.push(target.id);
             now = Instant::now();
         }
         let error = last.unwrap_or_else(|| self.nobody());
         Err(if doubt { error.with_outcome(Outcome::Unknown) } else { error })
     }
 
-    fn choose(&mut self, tried: &[Arc<str>]) -> Option<Arc<str>> {
+    fn choose(&mut self, tried: &[Arc<str>]) -> Option<Target> {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        if let Some(target) = &self.target {
-            return (!tried.contains(target)).then(|| target.clone());
-        }
         let table = self.node.cluster.table().load();
+        if let Some(id) = &self.target {
+            return (!tried.contains(id)).then(|| Target { id: id.clone(), view: table.get(id).cloned() });
+        }
         let (name, route) = (&self.envelope.name, self.node.handlers.route(self.index)?);
-        choose(&table, name, self.key.as_deref(), self.node.routing, &route.turn, tried).map(|view| view.id.clone())
+        choose(&table, name, self.key.as_deref(), self.node.routing, &route.turn, tried).map(Target::of)
     }
 
     /// Whether another node may be asked after this answer.
@@ -165,18 +190,6 @@ impl Call {
             ),
         };
         Error::not_started(ErrorKind::NoHandler, text)
-    }
-
-    fn avoid(&self, target: &str) {
-        if let Some(view) = self.node.cluster.table().load().get(target) {
-            view.vitals.avoid_for(self.node.limits.avoid_for);
-        }
-    }
-
-    fn trust(&self, target: &str) {
-        if let Some(view) = self.node.cluster.table().load().get(target) {
-            view.vitals.trust();
-        }
     }
 
     /// Asks one node. Hot: nearly all requests end with the first reply.

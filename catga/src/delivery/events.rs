@@ -236,7 +236,7 @@ impl EventIntake {
             }
             let round = Round::start();
             for events in batches.drain(..) {
-                self.take_all(&events, round).await;
+                self.take_all(&events, round);
             }
             self.count_dropped();
             round.end().await;
@@ -259,7 +259,7 @@ impl EventIntake {
         self.count_dropped();
     }
 
-    async fn take_all(&mut self, events: &[Envelope], round: Round) {
+    fn take_all(&mut self, events: &[Envelope], round: Round) {
         // Those that came together are mostly of one type, and have one name.
         let mut latest = None;
         for envelope in events {
@@ -268,11 +268,11 @@ impl EventIntake {
                 _ => self.node.handlers.index_of(&envelope.name),
             };
             latest = Some((&envelope.name, index));
-            self.take(envelope, index, round).await;
+            self.take(envelope, index, round);
         }
     }
 
-    async fn take(&mut self, envelope: &Envelope, index: Option<usize>, round: Round) {
+    fn take(&mut self, envelope: &Envelope, index: Option<usize>, round: Round) {
         self.watch_sequence(envelope);
         let Some(route) = index.and_then(|index| self.node.handlers.route(index)) else { return };
         let decoded = match &route.events[..] {
@@ -299,13 +299,13 @@ impl EventIntake {
             };
             match handler.enter() {
                 Entry::Now(pass) if round.is_quick() => {
-                    let source = Source::Arrived(envelope, envelope.repeat);
+                    let source = Source::event(envelope, envelope.repeat);
                     let given = match &decoded {
                         Some(event) => Given::Copied(&**event),
                         None => Given::Encoded(&envelope.payload),
                     };
                     let mut started = start_event(handler, given, Run::new(&*self.node, &handler.name, source));
-                    match started.first().await {
+                    match started.first() {
                         Poll::Ready(Ok(())) => {
                             let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt: 1 };
                             self.node.observe(&envelope.name, envelope.id, handled);

@@ -19,6 +19,7 @@ pub(crate) mod events;
 pub(crate) mod lane;
 pub(crate) mod recent;
 pub(crate) mod reliable;
+pub(crate) mod request_run;
 pub(crate) mod requests;
 mod round;
 mod runs;

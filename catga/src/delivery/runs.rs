@@ -103,7 +103,7 @@ impl DurableTask {
             return None;
         }
         let mut started = work.start(&self.node);
-        match started.first().await {
+        match started.first() {
             Poll::Ready(result) => {
                 drop(permit);
                 self.end(Done { sequence, work, result: RunResult::Ended(result) }).await;

@@ -62,7 +62,7 @@ impl Work {
     }
 
     pub(super) fn start(&self, node: &Arc<Node>) -> Started<()> {
-        let mut run = Run::new(&**node, &self.handler.name, Source::Arrived(&self.envelope, self.repeat));
+        let mut run = Run::new(&**node, &self.handler.name, Source::event(&self.envelope, self.repeat));
         (run.attempt, run.everywhere) = (self.attempt, self.handler.group.is_none());
         start(run, &self.handler.meter, |run| {
             let running = self.handler.erased().start_event(Given::Encoded(&self.envelope.payload), run);

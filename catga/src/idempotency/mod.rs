@@ -83,8 +83,8 @@ const ANSWERS_PART: u64 = 4;
 
 /// What is to be done with a request.
 pub(crate) enum Verdict<W> {
-    /// It is new and now claimed: run it, then [`finish`](Memory::finish).
-    Run,
+    /// It is new. If it has not ended when the next one is looked at, [`claim`](Memory::claim) it.
+    Run(W),
     /// It runs already; the waiter is answered with it.
     Joined,
     /// Its outcome is known.
@@ -102,8 +102,8 @@ impl<W> Memory<W> {
         Self { claims: FxHashMap::default(), max_claims, outcomes, window, answers }
     }
 
-    /// Claims a request, or says why it is not to be run.
-    pub(crate) fn claim(&mut self, key: &Key, id: MessageId, fingerprint: u128, waiter: W) -> Verdict<W> {
+    /// Says what is to be done with a request.
+    pub(crate) fn look(&mut self, key: &Key, id: MessageId, fingerprint: u128, waiter: W) -> Verdict<W> {
         if let Some(claim) = self.claims.get_mut(key) {
             if claim.fingerprint != fingerprint {
                 return Verdict::Reused(waiter);
@@ -114,8 +114,11 @@ impl<W> Memory<W> {
             claim.waiters.push((id, waiter));
             return Verdict::Joined;
         }
-        let known = self.answers.get(&Key::new(&key.name, None, id)).or_else(|| self.outcome(key));
-        if let Some(outcome) = known {
+        let answer = match key.identity {
+            Identity::Message(_) => self.answers.get(key),
+            Identity::Caller(_) => self.answers.get(&Key::new(&key.name, None, id)).or_else(|| self.outcome(key)),
+        };
+        if let Some(outcome) = answer {
             if outcome.fingerprint != fingerprint {
                 return Verdict::Reused(waiter);
             }
@@ -124,15 +127,16 @@ impl<W> Memory<W> {
         if self.claims.len() >= self.max_claims {
             return Verdict::Full(waiter);
         }
-        self.claims.insert(key.clone(), Claim { fingerprint, waiters: vec![(id, waiter)] });
-        Verdict::Run
+        Verdict::Run(waiter)
+    }
+
+    /// Claims a request that is to be run and goes on; it ends with [`finish`](Memory::finish).
+    pub(crate) fn claim(&mut self, key: Key, id: MessageId, fingerprint: u128, waiter: W) {
+        self.claims.insert(key, Claim { fingerprint, waiters: vec![(id, waiter)] });
     }
 
     /// What is remembered under a caller's key.
     fn outcome(&self, key: &Key) -> Option<Arc<Outcome>> {
-        if !matches!(key.identity, Identity::Caller(_)) {
-            return None;
-        }
         let outcome = self.outcomes.get(key)?;
         if outcome.expires > Instant::now() {
             return Some(outcome);
@@ -144,22 +148,36 @@ impl<W> Memory<W> {
     /// Ends a claim, as `keep` says. Gives those who wait.
     pub(crate) fn finish(&mut self, key: &Key, result: &Result<Bytes, Error>, keep: Keep) -> Vec<W> {
         let Some(claim) = self.claims.remove(key) else { return Vec::new() };
-        if keep != Keep::Nothing {
-            // A copy: the bytes may be a slice of something much larger.
-            let copy = || result.as_ref().map(|reply| Bytes::copy_from_slice(reply)).map_err(Error::duplicate);
-            let outcome = |time: Duration| {
-                let (expires, result) = (Instant::now() + time, copy());
-                Arc::new(Outcome { fingerprint: claim.fingerprint, expires, result })
-            };
-            let answer = outcome(ASKED_AGAIN);
-            for (id, _) in &claim.waiters {
-                self.answers.insert(Key::new(&key.name, None, *id), answer.clone());
-            }
-            if keep == Keep::Outcome && matches!(key.identity, Identity::Caller(_)) {
-                self.outcomes.insert(key.clone(), outcome(self.window));
-            }
+        let (ids, waiters): (Vec<_>, Vec<_>) = claim.waiters.into_iter().unzip();
+        self.remember(key, claim.fingerprint, &ids, result, keep);
+        waiters
+    }
+
+    /// Keeps what came of a request, as `keep` says, for the messages that asked.
+    pub(crate) fn remember(
+        &mut self,
+        key: &Key,
+        fingerprint: u128,
+        ids: &[MessageId],
+        result: &Result<Bytes, Error>,
+        keep: Keep,
+    ) {
+        if keep == Keep::Nothing {
+            return;
         }
-        claim.waiters.into_iter().map(|(_, waiter)| waiter).collect()
+        // A copy: the bytes may be a slice of something much larger.
+        let copy = || result.as_ref().map(|reply| Bytes::copy_from_slice(reply)).map_err(Error::duplicate);
+        let outcome = |time: Duration| {
+            let (expires, result) = (Instant::now() + time, copy());
+            Arc::new(Outcome { fingerprint, expires, result })
+        };
+        let answer = outcome(ASKED_AGAIN);
+        for id in ids {
+            self.answers.insert(Key::new(&key.name, None, *id), answer.clone());
+        }
+        if keep == Keep::Outcome && matches!(key.identity, Identity::Caller(_)) {
+            self.outcomes.insert(key.clone(), outcome(self.window));
+        }
     }
 
     /// Ends every claim, when the node ends.
@@ -206,6 +224,15 @@ mod tests {
         Memory::new(max_bytes, max_claims, Duration::from_secs(600))
     }
 
+    /// Looks at a request that goes on if it is new.
+    fn claim(memory: &mut Memory<u32>, key: &Key, id: MessageId, fingerprint: u128, waiter: u32) -> Verdict<u32> {
+        let verdict = memory.look(key, id, fingerprint, waiter);
+        if let Verdict::Run(waiter) = verdict {
+            memory.claim(key.clone(), id, fingerprint, waiter);
+        }
+        verdict
+    }
+
     fn done(text: &str) -> Result<Bytes, Error> {
         Ok(Bytes::copy_from_slice(text.as_bytes()))
     }
@@ -213,52 +240,52 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_repeat_joins_the_run_and_is_answered_from_memory_until_the_window_ends() {
         let mut memory = memory(1 << 20, 10);
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 2), Verdict::Joined));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 1), Verdict::Run(_)));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 2), Verdict::Joined));
         assert_eq!(memory.finish(&key("a"), &done("reply"), Keep::Outcome), [1, 2]);
         assert!(
-            matches!(memory.claim(&key("a"), MessageId::new(), 1, 3), Verdict::Known(3, Ok(reply)) if reply == "reply")
+            matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 3), Verdict::Known(3, Ok(reply)) if reply == "reply")
         );
         tokio::time::advance(Duration::from_secs(601)).await;
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 4), Verdict::Run));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 4), Verdict::Run(_)));
     }
 
     #[tokio::test]
     async fn a_released_claim_runs_again() {
         let mut memory = memory(1 << 20, 10);
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 1), Verdict::Run(_)));
         assert_eq!(memory.finish(&key("a"), &done("lost"), Keep::Answer), [1]);
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 2), Verdict::Run));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 2), Verdict::Run(_)));
     }
 
     #[tokio::test]
     async fn other_content_under_the_same_key_is_refused_while_it_runs_and_after() {
         let mut memory = memory(1 << 20, 10);
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 2, 2), Verdict::Reused(2)));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 1), Verdict::Run(_)));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 2, 2), Verdict::Reused(2)));
         memory.finish(&key("a"), &done("reply"), Keep::Outcome);
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 2, 3), Verdict::Reused(3)));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 2, 3), Verdict::Reused(3)));
     }
 
     #[tokio::test]
     async fn a_full_memory_refuses_claims_and_lets_go_of_the_oldest_outcome() {
         let mut memory = memory(4 * u64::from(OVERHEAD) + 100, 2);
-        assert!(matches!(memory.claim(&key("a"), MessageId::new(), 1, 1), Verdict::Run));
-        assert!(matches!(memory.claim(&key("b"), MessageId::new(), 1, 2), Verdict::Run));
-        assert!(matches!(memory.claim(&key("c"), MessageId::new(), 1, 3), Verdict::Full(3)));
+        assert!(matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 1), Verdict::Run(_)));
+        assert!(matches!(claim(&mut memory, &key("b"), MessageId::new(), 1, 2), Verdict::Run(_)));
+        assert!(matches!(claim(&mut memory, &key("c"), MessageId::new(), 1, 3), Verdict::Full(3)));
         memory.finish(&key("a"), &done("1"), Keep::Outcome);
         memory.finish(&key("b"), &done("2"), Keep::Outcome);
         for text in ["c", "d", "e"] {
-            assert!(matches!(memory.claim(&key(text), MessageId::new(), 1, 4), Verdict::Run));
+            assert!(matches!(claim(&mut memory, &key(text), MessageId::new(), 1, 4), Verdict::Run(_)));
             memory.finish(&key(text), &done("3"), Keep::Outcome);
             memory.outcomes.run_pending_tasks();
         }
         assert!(
-            matches!(memory.claim(&key("e"), MessageId::new(), 1, 5), Verdict::Known(5, Ok(_))),
+            matches!(claim(&mut memory, &key("e"), MessageId::new(), 1, 5), Verdict::Known(5, Ok(_))),
             "the newest outcome is kept"
         );
         assert!(
-            matches!(memory.claim(&key("a"), MessageId::new(), 1, 6), Verdict::Run),
+            matches!(claim(&mut memory, &key("a"), MessageId::new(), 1, 6), Verdict::Run(_)),
             "the oldest outcome made room"
         );
     }
@@ -267,11 +294,11 @@ mod tests {
     async fn a_question_that_crosses_its_answer_has_the_same_answer_and_another_one_runs() {
         let mut memory = memory(1 << 20, 10);
         let (first, second) = (MessageId::new(), MessageId::new());
-        assert!(matches!(memory.claim(&key("a"), first, 1, 1), Verdict::Run));
+        assert!(matches!(claim(&mut memory, &key("a"), first, 1, 1), Verdict::Run(_)));
         memory.finish(&key("a"), &done("busy"), Keep::Answer);
-        assert!(matches!(memory.claim(&key("a"), first, 1, 2), Verdict::Known(2, Ok(reply)) if reply == "busy"));
-        assert!(matches!(memory.claim(&key("a"), second, 1, 3), Verdict::Run));
+        assert!(matches!(claim(&mut memory, &key("a"), first, 1, 2), Verdict::Known(2, Ok(reply)) if reply == "busy"));
+        assert!(matches!(claim(&mut memory, &key("a"), second, 1, 3), Verdict::Run(_)));
         memory.finish(&key("a"), &done("refused"), Keep::Nothing);
-        assert!(matches!(memory.claim(&key("a"), second, 1, 4), Verdict::Run));
+        assert!(matches!(claim(&mut memory, &key("a"), second, 1, 4), Verdict::Run(_)));
     }
 }

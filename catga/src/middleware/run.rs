@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    task::{Context as TaskContext, Poll},
+    task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
 
@@ -108,9 +108,10 @@ impl<R: Send + 'static> Started<R> {
         Poll::Ready(result)
     }
 
-    /// [`poll_first`](Self::poll_first) for async code.
-    pub(crate) async fn first(&mut self) -> Poll<Result<R, RunError>> {
-        std::future::poll_fn(|cx| Poll::Ready(self.poll_first(cx))).await
+    /// [`poll_first`](Self::poll_first) for a run that goes on in a task of its own, which polls it again: nobody is to be
+    /// woken before.
+    pub(crate) fn first(&mut self) -> Poll<Result<R, RunError>> {
+        self.poll_first(&mut TaskContext::from_waker(Waker::noop()))
     }
 
     /// Runs to the end, at most for `limit`, and lets go of what the handler emitted.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     codec,
     context::{Metadata, Run, Source},
-    delivery::{node::Node, observe::Occurrence, server::answer_of, table::HandlerEntry},
+    delivery::{node::Node, observe::Occurrence, request_run::answer_of, table::HandlerEntry},
     error::{Error, ErrorKind},
     handler::{Given, Start, Unpacked, begun},
     message::Reply,

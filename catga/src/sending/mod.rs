@@ -5,7 +5,7 @@ mod local;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
@@ -19,7 +19,13 @@ use crate::{
     cluster::{Routing, routing},
     codec,
     context::{Context, Metadata},
-    delivery::{call::Call, limits::LONGEST, node::Node, observe::Occurrence, table::Route},
+    delivery::{
+        call::{Call, Target},
+        limits::LONGEST,
+        node::Node,
+        observe::Occurrence,
+        table::Route,
+    },
     envelope::Headers,
     error::{Error, ErrorKind, Outcome},
     handler::Given,
@@ -233,7 +239,7 @@ impl Mediator {
         route: &Route,
         request: &dyn AnyMessage,
         extras: Option<Box<Extras>>,
-        first: Option<Arc<str>>,
+        first: Option<Target>,
     ) -> Result<BoxFuture<'static, Result<Bytes, Error>>, Error> {
         let patience = patience(&self.node, extras.as_deref());
         let Extras { options, parent } = *extras.unwrap_or_default();
@@ -263,10 +269,10 @@ impl Mediator {
     }
 
     /// The other node whose turn it is to have a request without a key, where nodes take turns.
-    fn elsewhere(&self, route: &Route) -> Option<Arc<str>> {
+    fn elsewhere(&self, route: &Route) -> Option<Target> {
         let table = self.node.cluster.table().load();
         let chosen = routing::choose(&table, &route.name, None, self.node.routing, &route.turn, &[])?;
-        (!chosen.own).then(|| chosen.id.clone())
+        (!chosen.own).then(|| Target::of(chosen))
     }
 }
 
