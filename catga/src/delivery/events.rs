@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use super::{
     node::Node,
     observe::Occurrence,
-    round::Round,
+    round::{Recovery, Round},
     table::{Decoded, HandlerEntry, Route},
 };
 use crate::{
@@ -206,11 +206,12 @@ pub(crate) struct EventIntake {
     sequences: FxHashMap<Sender, (u64, u64)>,
     /// The entry of the latest event, which is put back when another sender or type comes.
     latest: Option<(Sender, (u64, u64))>,
+    recovery: Recovery,
 }
 
 impl EventIntake {
     pub(crate) fn new(node: Arc<Node>, events: EventQueue) -> Self {
-        Self { node, events, sequences: FxHashMap::default(), latest: None }
+        Self { node, events, sequences: FxHashMap::default(), latest: None, recovery: Recovery::default() }
     }
 
     /// Takes events until the node stops; what waits then is dropped.
@@ -239,7 +240,7 @@ impl EventIntake {
                 self.take_all(&events, round);
             }
             self.count_dropped();
-            round.end().await;
+            self.recovery.end(round).await;
         }
     }
 
@@ -314,7 +315,12 @@ impl EventIntake {
                         Poll::Pending => run().spawn(Ok(started), pass.keep()),
                     }
                 }
-                entry => run().enter(entry),
+                entry => {
+                    if !matches!(entry, Entry::Now(_)) {
+                        self.recovery.note(&handler.gate);
+                    }
+                    run().enter(entry);
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{
     observe::Occurrence,
     request_run::{Finished, RequestRun, conclude, is_final, start_request, too_late},
     requests::Waiting,
-    round::Round,
+    round::{Recovery, Round},
 };
 use crate::{
     codec,
@@ -47,6 +47,7 @@ pub(crate) struct Server {
     memory: Memory<Asker>,
     /// Replies that leave together at the end of a round, by node.
     outgoing: BTreeMap<Arc<str>, Vec<Reply>>,
+    recovery: Recovery,
 }
 
 /// How many runs that have ended wait for the task.
@@ -61,7 +62,16 @@ impl Server {
         let (finish, finished) = mpsc::channel(FINISHED);
         let limits = &node.limits;
         let memory = Memory::new(limits.idempotency_bytes, limits.idempotency_claims, limits.idempotency_window);
-        Self { node, requests, local, finished, finish, memory, outgoing: BTreeMap::new() }
+        Self {
+            node,
+            requests,
+            local,
+            finished,
+            finish,
+            memory,
+            outgoing: BTreeMap::new(),
+            recovery: Recovery::default(),
+        }
     }
 
     /// Serves until the node has ended; while it shuts down, what is new is refused.
@@ -102,7 +112,7 @@ impl Server {
             if given_up {
                 node.served.cancel();
             }
-            round.end().await;
+            self.recovery.end(round).await;
         }
     }
 
@@ -177,6 +187,7 @@ impl Server {
                 Ok((first, pass.keep()))
             }
             Entry::Wait(turn) => {
+                self.recovery.note(&handler.gate);
                 // What cannot be read takes no place.
                 if let Err(error) = handler.erased().decode(&envelope.payload) {
                     return self.answer(asker, Err(error));

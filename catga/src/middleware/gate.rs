@@ -125,6 +125,11 @@ impl Gate {
         }
     }
 
+    /// Whether a newcomer would have to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.occupied() >= self.0.limit
+    }
+
     /// Runs and waiters.
     pub(crate) fn occupied(&self) -> usize {
         self.0.occupied.load(Ordering::Acquire)
