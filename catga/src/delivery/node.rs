@@ -31,6 +31,8 @@ use crate::{
 };
 
 /// A node: one member of an application, with its handlers and its connection to the others.
+// Apart from the count of its owners, which every call writes to, while all threads read this.
+#[repr(align(128))]
 pub(crate) struct Node {
     pub(crate) id: Arc<str>,
     /// Larger at each start under its id.

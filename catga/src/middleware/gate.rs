@@ -23,7 +23,9 @@ use tokio::sync::{
 #[derive(Clone, Debug)]
 pub(crate) struct Gate(Arc<Shared>);
 
+// In cache lines of its own: every run writes to it.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Shared {
     /// Runs and waiters together.
     occupied: AtomicUsize,
