@@ -1,6 +1,7 @@
 //! Dead letters: each the only message of its subject, in a stream of their own.
 
-use async_nats::HeaderMap;
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -82,7 +83,7 @@ impl DeadLetters {
             );
             payload = frame::dead::encode_dead(&letter)?;
         }
-        let parcel = Parcel { subject: self.names.dead(&id), id, headers: HeaderMap::new(), payload };
+        let parcel = Parcel { subject: self.names.dead(&id), id, delay: Duration::ZERO, payload };
         store.put(&parcel).await.map(drop)
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Duration;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Outgoing},
     names::Names,
     wire::{self, Arrived},
 };
@@ -115,7 +115,7 @@ pub(super) async fn answer(connection: &Connection, subject: &str, reply: &Reply
         "details": details,
     }});
     let body = Bytes::from(body.to_string());
-    connection.hand_over(|client| async move { client.publish_with_headers(subject, headers, body).await }).await
+    connection.hand_over(Outgoing { subject, payload: body, reply: None, headers: Some(headers) }).await
 }
 
 #[cfg(test)]

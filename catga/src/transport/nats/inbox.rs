@@ -1,17 +1,20 @@
 //! What a node receives over core messages, into the queues of its inbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_nats::{Message, Subject, Subscriber};
 use futures_util::{Stream, StreamExt, future::Either, stream::SelectAll};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     connection::Connection,
     foreign,
     names::Names,
-    replies::FRAME,
     wire::{self, Arrived},
 };
 use crate::{
@@ -83,6 +86,15 @@ impl Subscriptions {
         self.present.take_until(Box::pin(tokio::time::sleep(LAST_ONES)))
     }
 
+    /// The next message, if it comes before that.
+    async fn next_until(&mut self, end: &mut Pin<&mut WaitForCancellationFuture<'_>>) -> Option<Message> {
+        tokio::select! {
+            biased;
+            () = end => None,
+            message = self.next() => Some(message),
+        }
+    }
+
     /// The next message. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Message {
         loop {
@@ -113,7 +125,8 @@ pub(super) struct Post {
 impl Post {
     /// Receives until `closing` fires.
     pub(super) async fn run(self, mut subscriptions: Subscriptions, closing: CancellationToken) {
-        while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
+        let mut closed = pin!(closing.cancelled());
+        while let Some(message) = subscriptions.next_until(&mut closed).await {
             self.receive(message).await;
         }
         let mut rest = subscriptions.close().await;
@@ -125,8 +138,16 @@ impl Post {
     async fn receive(&self, message: Message) {
         match frame::decode_messages(&message.payload) {
             Ok(envelopes) => {
-                // Its source is where the answer goes: anything but a node's name could be a command.
-                for envelope in envelopes.into_iter().filter(|envelope| is_name(&envelope.source)) {
+                // Its source is where the answer goes: anything but a node's name could be a command. Those of a frame mostly
+                // have the same.
+                let mut good: Option<Arc<str>> = None;
+                for envelope in envelopes {
+                    if !good.as_ref().is_some_and(|good| Arc::ptr_eq(good, &envelope.source)) {
+                        if !is_name(&envelope.source) {
+                            continue;
+                        }
+                        good = Some(envelope.source.clone());
+                    }
                     if let Some(refused) = self.take(envelope) {
                         self.refuse(refused).await;
                     }
@@ -171,7 +192,7 @@ pub(super) async fn send_replies(
         }
         return Ok(());
     }
-    connection.publish(names.reply(to, FRAME), frame::encode_replies(&replies)?).await
+    connection.publish(names.replies(to), frame::encode_replies(&replies)?).await
 }
 
 /// Requests from foreign callers, to any node.
@@ -201,7 +222,8 @@ pub(super) async fn take_events(
     inbox: InboxSenders,
     closing: CancellationToken,
 ) {
-    while let Some(message) = closing.run_until_cancelled(subscriptions.next()).await {
+    let mut closed = pin!(closing.cancelled());
+    while let Some(message) = subscriptions.next_until(&mut closed).await {
         let Some(name) = names.type_of("event", &message.subject) else { continue };
         let arrived =
             Arrived { name, headers: message.headers.as_ref(), payload: &message.payload, id: MessageId::new() };

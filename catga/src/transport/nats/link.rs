@@ -9,7 +9,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::{
     FutureExt,
@@ -27,7 +26,6 @@ use super::{
     idle::Idle,
     inbox::send_replies,
     names::Names,
-    puller::delayed,
     replies::{Sent, nobody},
     round_trip,
     store::{Parcel, Store},
@@ -70,7 +68,6 @@ impl Connections {
 pub(super) struct NatsLink {
     pub(super) health: Arc<Health>,
     pub(super) names: Names,
-    pub(super) node: Arc<str>,
     pub(super) connections: Connections,
     pub(super) events: Store,
     pub(super) dead: Store,
@@ -79,6 +76,8 @@ pub(super) struct NatsLink {
     pub(super) durables: Vec<Durable>,
     pub(super) sent: mpsc::Sender<Sent>,
     pub(super) frames: AtomicU64,
+    /// What the subject begins with to which the server says that nobody took a frame.
+    pub(super) nobody: String,
     pub(super) idle: Idle,
     /// Where listed dead letters stand.
     pub(super) places: ArcSwap<FxHashMap<MessageId, u64>>,
@@ -148,8 +147,8 @@ impl NatsLink {
         if let Err(TrySendError::Closed(_)) = self.sent.try_send(Sent { number, node: node.into(), tokens }) {
             return Err(Error::shutting_down());
         }
-        let to = self.names.node(node, if probe { "probe" } else { "request" });
-        let reply = self.names.reply(&self.node, &nobody(number));
+        let to = if probe { self.names.probes(node) } else { self.names.requests(node) };
+        let reply = nobody(&self.nobody, number);
         self.connections.control.ask(to, reply, frame).await
     }
 
@@ -195,7 +194,7 @@ impl Link for NatsLink {
             let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
             let id = format!("{:032x}", fingerprint(&[name.as_bytes(), &ids]));
             let payload = self.written(&name, &batch)?;
-            let parcel = Parcel { subject: self.names.reliable(&name), id, headers: HeaderMap::new(), payload };
+            let parcel = Parcel { subject: self.names.reliable(&name), id, delay: Duration::ZERO, payload };
             self.events.put(&parcel).await.map(drop)
         }
         .boxed()
@@ -214,12 +213,7 @@ impl Link for NatsLink {
                 return Err(Error::not_started(ErrorKind::NotFound, format!("there is no durable `{durable}`")));
             }
             let payload = frame::encode_messages(std::slice::from_ref(&message))?;
-            let parcel = Parcel {
-                subject: self.names.retry(durable),
-                id: identity.to_string(),
-                headers: delayed(delay),
-                payload,
-            };
+            let parcel = Parcel { subject: self.names.retry(durable), id: identity.to_string(), delay, payload };
             self.events.put(&parcel).await.map(drop)
         }
         .boxed()

@@ -225,16 +225,16 @@ impl Nats {
         tokio::spawn(closing.clone().run_until_cancelled_owned(watch(names.clone())));
         let link = NatsLink {
             health,
-            node: node.node.clone(),
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
             letters,
-            names,
             connections,
             streams,
             durables: node.durables,
             sent,
             frames: AtomicU64::new(0),
+            nobody: replies::nobody_prefix(&names, &node.node),
+            names,
             idle: Idle::new(),
             places: ArcSwap::default(),
             receivers,

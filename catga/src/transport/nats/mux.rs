@@ -25,7 +25,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Outgoing},
     inbox::{Subscriptions, Wanted},
 };
 use crate::error::{Error, ErrorKind};
@@ -94,14 +94,7 @@ impl Mux {
             Err(TrySendError::Closed(_)) => return Err(Error::shutting_down()),
         }
         let asked = subject.clone();
-        self.connection
-            .hand_over(|client| async move {
-                match headers {
-                    Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
-                    None => client.publish_with_reply(subject, reply, payload).await,
-                }
-            })
-            .await?;
+        self.connection.hand_over(Outgoing { subject, payload, reply: Some(reply), headers }).await?;
         match tokio::time::timeout(limit, answered).await {
             Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(Error::not_started(
                 ErrorKind::NotFound,

@@ -5,13 +5,38 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_nats::Subject;
+use rustc_hash::FxHashMap;
 
 /// The names that one application uses on a server.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     app: Arc<str>,
+    /// Subjects that were made, by what they are for and the name in them: they are asked for with each frame.
+    made: Arc<[Made; 5]>,
 }
+
+type Made = ArcSwap<FxHashMap<Box<str>, Subject>>;
+
+/// What a subject is for that is asked for with each frame.
+#[derive(Clone, Copy)]
+enum Often {
+    Event,
+    Reliable,
+    Request,
+    Probe,
+    Reply,
+}
+
+/// The most subjects of a kind that are kept: as many as there are nodes at the most.
+const KEPT: usize = 4_096;
+
+/// The last tokens of the subjects to one node.
+pub(super) const REQUEST: &str = "request";
+pub(super) const PROBE: &str = "probe";
+/// That of replies.
+pub(super) const FRAME: &str = "frame";
 
 /// The streams of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +55,17 @@ impl StreamKind {
 
 impl Names {
     pub(super) fn new(app: &str) -> Self {
-        Self { app: token(app).into() }
+        Self { app: token(app).into(), made: Arc::default() }
     }
 
     /// An event of QoS 0.
     pub(super) fn event(&self, name: &str) -> Subject {
-        self.subject("event", name)
+        self.often(Often::Event, name, || self.subject("event", name))
     }
 
     /// A reliable event.
     pub(super) fn reliable(&self, name: &str) -> Subject {
-        self.subject("reliable", name)
+        self.often(Often::Reliable, name, || self.subject("reliable", name))
     }
 
     /// What is stored for one durable alone.
@@ -53,14 +78,29 @@ impl Names {
         self.subject("request", name)
     }
 
-    /// What one node alone is to do: `request` or `probe`.
+    /// Whatever one node alone is to do.
     pub(super) fn node(&self, node: &str, what: &str) -> Subject {
         format!("{}.node.{}.{what}", self.app, token(node)).into()
     }
 
-    /// What one node alone has asked for: `frame`, of replies, or that nobody was there to reply.
+    /// Requests to one node.
+    pub(super) fn requests(&self, node: &str) -> Subject {
+        self.often(Often::Request, node, || self.node(node, REQUEST))
+    }
+
+    /// Requests that only ask whether a node is alive.
+    pub(super) fn probes(&self, node: &str) -> Subject {
+        self.often(Often::Probe, node, || self.node(node, PROBE))
+    }
+
+    /// Whatever comes back for the requests of one node.
     pub(super) fn reply(&self, node: &str, what: &str) -> Subject {
         format!("{}.reply.{}.{what}", self.app, token(node)).into()
+    }
+
+    /// Replies to one node.
+    pub(super) fn replies(&self, node: &str) -> Subject {
+        self.often(Often::Reply, node, || self.reply(node, FRAME))
     }
 
     /// What nodes say of themselves.
@@ -100,6 +140,23 @@ impl Names {
     /// The message type that a subject of this sort speaks of.
     pub(super) fn type_of<'a>(&self, sort: &str, subject: &'a str) -> Option<&'a str> {
         subject.strip_prefix(&*self.app)?.strip_prefix('.')?.strip_prefix(sort)?.strip_prefix('.')
+    }
+
+    /// A subject that was made before, or is made now.
+    fn often(&self, what: Often, name: &str, make: impl Fn() -> Subject) -> Subject {
+        let made = &self.made[what as usize];
+        if let Some(subject) = made.load().get(name) {
+            return subject.clone();
+        }
+        let subject = make();
+        made.rcu(|known| {
+            let mut known = FxHashMap::clone(known);
+            if known.len() < KEPT {
+                known.insert(name.into(), subject.clone());
+            }
+            known
+        });
+        subject
     }
 
     fn subject(&self, sort: &str, rest: &str) -> Subject {

@@ -62,7 +62,6 @@ impl Nats {
         // What it would tell of is requests to nodes, and a tool sends none.
         let (sent, _) = mpsc::channel(1);
         Ok(Arc::new(NatsLink {
-            node: "operator".into(),
             events: store(StreamKind::Events),
             dead: store(StreamKind::Dead),
             letters: DeadLetters { api, names: names.clone() },
@@ -77,6 +76,7 @@ impl Nats {
             durables: Vec::new(),
             sent,
             frames: AtomicU64::new(0),
+            nobody: String::new(),
             idle: Idle::new(),
             places: ArcSwap::default(),
             receivers: TaskTracker::new(),

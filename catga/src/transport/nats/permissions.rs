@@ -10,8 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    names::{Names, StreamKind},
-    replies::FRAME,
+    names::{FRAME, Names, PROBE, REQUEST, StreamKind},
     settings::Settings,
 };
 use crate::{
@@ -56,7 +55,7 @@ impl Permissions {
         let mut publish: Vec<String> = vec!["_INBOX.>".to_owned()];
         publish.extend([names.all("event"), names.all("reliable"), names.cluster()].map(Subject::into_string));
         publish.extend([names.retry("*"), names.dead("*")].map(Subject::into_string));
-        publish.extend(["request", "probe"].map(|what| names.node("*", what).to_string()));
+        publish.extend([REQUEST, PROBE].map(|what| names.node("*", what).to_string()));
         publish.push(names.reply("*", FRAME).into_string());
         publish.extend(api(names, "*").into_iter().map(|(subject, _)| subject));
         let (events, advisories) = (names.stream(StreamKind::Events), names.stream(StreamKind::Advisories));
@@ -264,7 +263,7 @@ fn subscriptions(names: &Names, node: &Registration, inbox: &str) -> Vec<Subject
 fn publications(names: &Names, node: &Registration) -> Vec<(String, String)> {
     let mut subjects: Vec<Subject> = vec![names.event(NOBODY), names.reliable(NOBODY), names.cluster()];
     subjects.extend([names.retry(NOBODY), names.dead(NOBODY)]);
-    subjects.extend(["request", "probe"].map(|what| names.node(NOBODY, what)));
+    subjects.extend([REQUEST, PROBE].map(|what| names.node(NOBODY, what)));
     subjects.push(names.reply(NOBODY, FRAME));
     let mut all: Vec<_> = subjects.into_iter().map(|subject| (subject.into_string(), String::new())).collect();
     if !node.requests.is_empty() {

@@ -351,12 +351,3 @@ async fn sleep_until(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
-
-/// What a message carries that comes due later.
-pub(super) fn delayed(delay: Duration) -> async_nats::HeaderMap {
-    let mut headers = async_nats::HeaderMap::new();
-    if !delay.is_zero() {
-        headers.insert(DELAY, delay.as_millis().max(1).to_string());
-    }
-    headers
-}

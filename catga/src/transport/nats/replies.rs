@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Message, StatusCode};
+use async_nats::{Message, StatusCode, Subject};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
@@ -11,7 +11,10 @@ use rustc_hash::FxHashMap;
 use tokio::{sync::mpsc, time::Interval};
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Subscriptions, unreadable};
+use super::{
+    inbox::{Subscriptions, unreadable},
+    names::{FRAME, Names},
+};
 use crate::{
     envelope::Reply,
     error::{Error, ErrorKind},
@@ -22,14 +25,17 @@ use crate::{
 /// so within milliseconds.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// The last token of the subject of a frame of replies.
-pub(super) const FRAME: &str = "frame";
 /// What that of the subject begins with to which the server says that nobody took a frame.
 const NOBODY: &str = "nobody-";
 
-/// The last token of the subject to which the server says that nobody took the frame of this number.
-pub(super) fn nobody(number: u64) -> String {
-    format!("{NOBODY}{number}")
+/// What the subject of a node begins with to which the server says that nobody took a frame.
+pub(super) fn nobody_prefix(names: &Names, node: &str) -> String {
+    names.reply(node, NOBODY).into_string()
+}
+
+/// The subject to which the server says that nobody took the frame of this number.
+pub(super) fn nobody(prefix: &str, number: u64) -> Subject {
+    format!("{prefix}{number}").into()
 }
 
 /// Which requests a frame holds, for the case that nobody takes it.
@@ -76,13 +82,12 @@ impl Replies {
             while let Ok(frame) = self.sent.try_recv() {
                 self.left[0].insert(frame.number, frame);
             }
-            let what = message.subject.rsplit('.').next().unwrap_or_default();
             if message.status == Some(StatusCode::NO_RESPONDERS) {
-                let number = what.strip_prefix(NOBODY).and_then(|number| number.parse::<u64>().ok());
+                let number = message.subject.rsplit(NOBODY).next().and_then(|number| number.parse::<u64>().ok());
                 if let Some(frame) = number.and_then(|number| self.left.iter_mut().find_map(|it| it.remove(&number))) {
                     return nobody_took(&frame);
                 }
-            } else if what == FRAME {
+            } else if message.subject.ends_with(FRAME) {
                 match read(&message) {
                     Ok(replies) => return replies,
                     Err(error) => unreadable(&message, &error),

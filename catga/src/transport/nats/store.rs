@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{HeaderMap, Subject};
+use async_nats::{
+    HeaderMap, Subject,
+    header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID},
+};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{api::Refusal, mux::Mux, streams::Streams};
+use super::{api::Refusal, mux::Mux, puller::DELAY, streams::Streams};
 use crate::error::{Error, ErrorKind, Outcome};
 
 /// How long one attempt waits for its confirmation: a server that changes its leader answers none.
@@ -24,7 +27,8 @@ pub(super) struct Parcel {
     pub(super) subject: Subject,
     /// The same id is stored once.
     pub(super) id: String,
-    pub(super) headers: HeaderMap,
+    /// When it comes due, if not at once.
+    pub(super) delay: Duration,
     pub(super) payload: Bytes,
 }
 
@@ -76,6 +80,16 @@ impl Refusal {
 }
 
 impl Store {
+    fn headers(&self, parcel: &Parcel) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, parcel.id.as_str());
+        headers.insert(NATS_EXPECTED_STREAM, &*self.stream);
+        if !parcel.delay.is_zero() {
+            headers.insert(DELAY, parcel.delay.as_millis().max(1).to_string());
+        }
+        headers
+    }
+
     /// Stores a message and gives its number in the stream.
     ///
     /// # Errors
@@ -83,14 +97,11 @@ impl Store {
     /// `Unknown` if an attempt may have been stored and its confirmation never came; `NotStarted` if all were refused.
     pub(super) async fn put(&self, parcel: &Parcel) -> Result<u64, Error> {
         let started = Instant::now();
-        let mut headers = parcel.headers.clone();
-        headers.insert("Nats-Msg-Id", parcel.id.as_str());
-        headers.insert("Nats-Expected-Stream", &*self.stream);
         let mut pause = PAUSE.0;
         let mut doubt = false;
         loop {
-            let asked =
-                self.mux.ask(parcel.subject.clone(), Some(headers.clone()), parcel.payload.clone(), CONFIRMATION);
+            let headers = Some(self.headers(parcel));
+            let asked = self.mux.ask(parcel.subject.clone(), headers, parcel.payload.clone(), CONFIRMATION);
             let error = match asked.await {
                 Ok(message) => match serde_json::from_slice::<Answer>(&message.payload) {
                     Ok(Answer { error: None, stream, seq }) if *stream == *self.stream => return Ok(seq),
