@@ -14,13 +14,16 @@ use std::{
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use tokio::sync::{
-    Notify,
-    mpsc::{
-        self,
-        error::{TryRecvError, TrySendError},
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{
+            self,
+            error::{TryRecvError, TrySendError},
+        },
+        oneshot,
     },
-    oneshot,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +33,8 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// How often the entries of callers that have gone are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often the entries of callers are looked for that have gone, or have waited too long: none has a timer of its own.
+const SWEEP: Duration = Duration::from_millis(250);
 /// The most questions that wait for the task.
 const QUEUE: usize = 1_024;
 
@@ -48,6 +51,7 @@ pub(super) struct Mux {
 struct Waiting {
     token: u64,
     answer: oneshot::Sender<Message>,
+    until: Instant,
 }
 
 impl Mux {
@@ -83,7 +87,7 @@ impl Mux {
         let reply = Subject::from(format!("{}{token}", self.prefix));
         let (answer, answered) = oneshot::channel();
         // The task looks into the queue when an answer comes. Being woken for each question would take as long as asking it.
-        match self.waiting.try_send(Waiting { token, answer }) {
+        match self.waiting.try_send(Waiting { token, answer, until: Instant::now() + limit }) {
             Ok(()) => {}
             Err(TrySendError::Full(waiting)) => {
                 self.full.notify_one();
@@ -95,15 +99,15 @@ impl Mux {
         }
         let asked = subject.clone();
         self.connection.hand_over(Outgoing { subject, payload, reply: Some(reply), headers }).await?;
-        match tokio::time::timeout(limit, answered).await {
-            Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(Error::not_started(
+        match answered.await {
+            Ok(message) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(Error::not_started(
                 ErrorKind::NotFound,
                 format!(
                     "nobody answers at `{asked}`: JetStream is off, has no leader now, or what is asked for does not exist"
                 ),
             )),
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(_)) | Err(_) => {
+            Ok(message) => Ok(message),
+            Err(_) => {
                 let refused = self.connection.is_refused(&asked).then_some(": it does not permit that");
                 let text =
                     format!("the server did not answer at `{asked}` within {limit:?}{}", refused.unwrap_or_default());
@@ -115,13 +119,13 @@ impl Mux {
 
 /// The task that owns the table of questions.
 async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::Receiver<Waiting>, full: Arc<Notify>) {
-    let mut table: FxHashMap<u64, oneshot::Sender<Message>> = FxHashMap::default();
+    let mut table: FxHashMap<u64, (oneshot::Sender<Message>, Instant)> = FxHashMap::default();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let message = tokio::select! {
             biased;
-            _ = sweep.tick() => {
-                table.retain(|_, answer| !answer.is_closed());
+            now = sweep.tick() => {
+                table.retain(|_, (answer, until)| !answer.is_closed() && *until > now);
                 None
             }
             () = full.notified() => None,
@@ -130,14 +134,14 @@ async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::R
         // A question is in the queue before it leaves.
         loop {
             match questions.try_recv() {
-                Ok(Waiting { token, answer }) => drop(table.insert(token, answer)),
+                Ok(Waiting { token, answer, until }) => drop(table.insert(token, (answer, until))),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
         let Some(message) = message else { continue };
         let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
-        if let Some(answer) = token.and_then(|token: u64| table.remove(&token)) {
+        if let Some((answer, _)) = token.and_then(|token: u64| table.remove(&token)) {
             // A caller that has gone needs no answer.
             drop(answer.send(message));
         }
