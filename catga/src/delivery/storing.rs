@@ -43,6 +43,15 @@ pub(super) enum Item {
     Flush(oneshot::Sender<()>),
 }
 
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Event(envelope, _) => envelope.size(),
+            Self::Flush(_) => 0,
+        }
+    }
+}
+
 /// Who waits for the store.
 pub(super) struct Waiting {
     /// None once it has heard.
@@ -113,6 +122,10 @@ pub(super) struct Storing<'a> {
     limit: usize,
     /// What was taken and has not left: while as many frames as may wait for the store, and they for it.
     held: VecDeque<Item>,
+    /// By [`Envelope::size`].
+    held_bytes: usize,
+    /// The most bytes of a frame.
+    most: usize,
     /// The most that is held.
     most_held: usize,
     /// Polled all together: a set that polls those alone that are woken would wake this task anew whenever all wait.
@@ -137,8 +150,10 @@ impl<'a> Storing<'a> {
         under_way: &'a AtomicUsize,
     ) -> Self {
         let most_held = receiver.max_capacity();
+        // What the store takes one by one must not be too large together.
+        let most = link.max_batch().min(MAX_TOGETHER);
         let (held, frames, flushes) = (VecDeque::new(), Vec::with_capacity(WINDOW), Vec::new());
-        Self { link, receiver, limit, held, most_held, frames, flushes, under_way }
+        Self { link, receiver, limit, held, held_bytes: 0, most, most_held, frames, flushes, under_way }
     }
 
     /// Stores what comes until nobody is left who could hand anything over; callers wait so long, nearly all.
@@ -153,14 +168,14 @@ impl<'a> Storing<'a> {
                 () = one_of(&mut self.frames, self.under_way), if !self.frames.is_empty() => {}
                 count = self.receiver.recv_many(&mut items, self.limit), if takes && !closed => {
                     closed = count == 0;
-                    self.held.extend(items.drain(..));
+                    self.hold(&mut items);
                 }
                 _ = looks.tick(), if !self.frames.is_empty() => self.look(),
             }
             while self.may_send() {
                 if !self.frames.is_empty() && self.held.len() < self.limit {
                     gather(&mut self.receiver, &mut items, self.limit - self.held.len()).await;
-                    self.held.extend(items.drain(..));
+                    self.hold(&mut items);
                 }
                 self.send();
             }
@@ -175,39 +190,40 @@ impl<'a> Storing<'a> {
         }
     }
 
+    fn hold(&mut self, items: &mut Vec<Item>) {
+        self.held_bytes += items.iter().map(Item::size).sum::<usize>();
+        self.held.extend(items.drain(..));
+    }
+
     /// Whether a frame may leave.
     fn may_send(&self) -> bool {
-        match self.held.len() {
-            0 => false,
-            few if few < self.limit => self.frames.len() < AT_ONCE,
-            _ => self.frames.len() < WINDOW,
-        }
+        let full = self.held.len() >= self.limit || self.held_bytes >= self.most;
+        !self.held.is_empty() && self.frames.len() < if full { WINDOW } else { AT_ONCE }
     }
 
     /// Sends what fits into a frame.
     fn send(&mut self) {
-        // What the store takes one by one must not be too large together.
-        let most = self.link.max_batch().min(MAX_TOGETHER);
         let count = self.limit.min(self.held.len());
         let (mut messages, mut waiting) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut bytes = 0;
         while messages.len() < self.limit
             && let Some(item) = self.held.pop_front()
         {
+            let size = item.size();
+            if bytes + size > self.most && !messages.is_empty() {
+                self.held.push_front(item);
+                break;
+            }
+            bytes += size;
             match item {
                 Item::Flush(done) => self.flushes.push(done),
                 Item::Event(envelope, who) => {
-                    let size = envelope.size();
-                    if bytes + size > most && !messages.is_empty() {
-                        self.held.push_front(Item::Event(envelope, who));
-                        break;
-                    }
-                    bytes += size;
                     messages.push(envelope);
                     waiting.push(who);
                 }
             }
         }
+        self.held_bytes -= bytes;
         if !messages.is_empty() {
             self.frames.push(Frame { storing: self.link.store(messages), waiting });
         }
@@ -217,8 +233,12 @@ impl<'a> Storing<'a> {
     fn look(&mut self) {
         let (now, before) = (Instant::now(), self.held.len());
         for item in mem::take(&mut self.held) {
+            let size = item.size();
             match item {
-                Item::Event(_, mut who) if who.is_late(now) => who.tell(Err(never_left())),
+                Item::Event(_, mut who) if who.is_late(now) => {
+                    self.held_bytes -= size;
+                    who.tell(Err(never_left()));
+                }
                 item => self.held.push_back(item),
             }
         }
