@@ -14,7 +14,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     context::{Context, Metadata},
-    delivery::{events, limits::LONGEST, observe::Occurrence, storing::Confirmation, table::Route},
+    delivery::{events, limits::LONGEST, observe::Occurrence, reliable::Confirmation, table::Route},
     envelope::{Envelope, Headers},
     error::Error,
     id::MessageId,

@@ -131,7 +131,7 @@ async fn keep(event: Kept, State(log): State<Log>) {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_store_that_stands_still_ends_in_time_and_what_is_said_of_it_is_true() {
     let (harness, log) = (Harness::new(), Log::default());
-    let limits = Limits { queue: 1_024, ..Limits::default() };
+    let limits = Limits { queue: 2_048, ..Limits::default() };
     let node = harness.node("node1").discover(false).state(log.clone()).handler(keep).limits(limits.clone());
     let node = node.build().await.unwrap();
     harness.inject(Fault::drop(Traffic::StoreConfirmation)).await;

@@ -11,17 +11,19 @@ use std::{
 
 use bytes::Bytes;
 use catga::{
-    Context, Error, ErrorKind, Event, Failure, Kind, Limits, Mediator, Message, MessageId, Outcome, State, handler,
+    Context, Error, ErrorKind, Event, Failure, Kind, Limits, Mediator, Message, Outcome, State, handler,
     testing::Harness,
     transport::{
-        Backlog, Capabilities, Consumed, Consumer, DeadContent, DeadLetter, Delivery, Envelope, InProcess, Joined,
-        Link, Registration, Reply, RetryPart, Settle, Settlement, Transport,
+        Capabilities, Consumed, Consumer, DeadContent, Delivery, Envelope, InProcess, Joined, Registration, RetryPart,
+        Settle, Settlement, Transport,
     },
 };
 use catga_tests::Log;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+
+use super::link::{Before, Guarded, Step};
 
 #[derive(Event, Clone, Serialize, Deserialize)]
 #[reliable]
@@ -63,7 +65,13 @@ impl Transport for Played {
             let (inner, played) = (joined.consumers.remove(0), self.deliveries.lock().unwrap().take().unwrap());
             joined.consumers.push(Box::new(PlayedConsumer { inner, played }));
             if let Some((kind, times)) = self.refuses.clone() {
-                joined.link = Arc::new(Refusing { inner: joined.link, kind, times, count: self.refused.clone() });
+                let refused = self.refused.clone();
+                let before: Before = Arc::new(move |step| {
+                    let refuses = step == Step::StoreFor && times.contains(&refused.fetch_add(1, Ordering::SeqCst));
+                    let result = if refuses { Err(Error::new(kind, Outcome::NotStarted, "refused")) } else { Ok(()) };
+                    Box::pin(std::future::ready(result))
+                });
+                joined.link = Arc::new(Guarded { inner: joined.link, before });
             }
             Ok(joined)
         })
@@ -87,77 +95,6 @@ impl Consumer for PlayedConsumer {
 
     fn close(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
         self.inner.close()
-    }
-}
-
-/// A way out that does not store everything again.
-struct Refusing {
-    inner: Arc<dyn Link>,
-    kind: ErrorKind,
-    times: Range<usize>,
-    count: Arc<AtomicUsize>,
-}
-
-impl Link for Refusing {
-    fn store_for<'a>(
-        &'a self,
-        durable: &'a str,
-        message: Envelope,
-        identity: MessageId,
-        delay: Duration,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        if self.times.contains(&self.count.fetch_add(1, Ordering::SeqCst)) {
-            return Box::pin(async { Err(Error::new(self.kind, Outcome::NotStarted, "refused")) });
-        }
-        self.inner.store_for(durable, message, identity, delay)
-    }
-
-    fn max_payload(&self) -> usize {
-        self.inner.max_payload()
-    }
-
-    fn publish(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.publish(batch)
-    }
-
-    fn store(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.store(batch)
-    }
-
-    fn request<'a>(&'a self, node: &'a str, batch: Vec<Envelope>) -> BoxFuture<'a, Result<(), Error>> {
-        self.inner.request(node, batch)
-    }
-
-    fn reply<'a>(&'a self, node: &'a str, batch: Vec<Reply>) -> BoxFuture<'a, Result<(), Error>> {
-        self.inner.reply(node, batch)
-    }
-
-    fn announce(&self, announcement: Bytes) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.announce(announcement)
-    }
-
-    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.bury(letter)
-    }
-
-    fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        self.inner.dead_letters(after, limit)
-    }
-
-    fn dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
-        self.inner.dead_letter(id)
-    }
-
-    fn delete_dead_letter(&self, id: MessageId) -> BoxFuture<'_, Result<bool, Error>> {
-        self.inner.delete_dead_letter(id)
-    }
-
-    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, Error>> {
-        self.inner.backlog()
-    }
-
-    fn leave(&self, for_good: bool) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.leave(for_good)
     }
 }
 

@@ -14,8 +14,9 @@ use tokio::{
 
 use super::{
     node::Node,
-    requests::{Ask, Heard, Waiting, abandoned},
+    requests::{Ask, Heard, abandoned, millis},
     server::LocalRequest,
+    waiting::Waiting,
 };
 use crate::{
     cluster::{routing::choose, snapshot::NodeView},
@@ -196,33 +197,35 @@ impl Call {
     async fn ask(&self, target: &Arc<str>, now: Instant) -> Asked {
         // This node knows that it is alive; its own queue loses nothing.
         let own = **target == *self.node.id;
-        let silent_at = now + self.node.limits.probe_after;
-        // One who does not wait so long has a timer of its own.
-        let silent_at = (!own && silent_at < self.deadline).then_some(silent_at);
-        let (waiting, heard) = Waiting::new(silent_at);
+        // One that does not wait until it is probed has a timer of its own.
+        let probe_at = (!own).then(|| now + self.node.limits.probe_after).filter(|probe_at| *probe_at < self.deadline);
+        let (waiting, heard) = Waiting::new(probe_at);
         let mut envelope = self.copy(now, false);
-        let sent = if own {
-            queue(&self.node.local, LocalRequest { envelope, waiting }, self.deadline)
+        if own {
+            if let Queued::Waits(sent) = queue(&self.node.local, LocalRequest { envelope, waiting }, self.deadline)
+                && !sent.await
+            {
+                return Asked::NotSent;
+            }
         } else {
-            match self.node.asks.alone(&mut envelope, waiting) {
+            match self.node.asks.go_alone(&mut envelope, waiting) {
                 Ok(()) => {
-                    if let Err(error) = self.node.link.request(target, vec![envelope]).await {
-                        return Asked::Answered(Err(error.with_outcome(Outcome::NotStarted)));
+                    if let Some(ended) = self.send_alone(target, envelope).await {
+                        return ended;
                     }
-                    Queued::Sent
                 }
                 Err(waiting) => {
-                    let ask = Ask { node: target.clone(), envelope, waiting };
-                    queue(&self.node.asks.queue, ask, self.deadline)
+                    if !self.hand_over(Ask { node: target.clone(), envelope, deadline: self.deadline, waiting }).await {
+                        return Asked::NotSent;
+                    }
                 }
             }
-        };
-        if let Queued::Waits(sent) = sent
-            && !sent.await
-        {
-            return Asked::NotSent;
+            // It may have been handed over just when the task ended.
+            if self.node.asks.is_closed() {
+                return Asked::Answered(Err(abandoned(&self.node)));
+            }
         }
-        let heard = match silent_at {
+        let heard = match probe_at {
             Some(_) => heard.await,
             None => match Box::pin(tokio::time::timeout_at(self.deadline, heard)).await {
                 Ok(heard) => heard,
@@ -233,6 +236,7 @@ impl Call {
             Ok(Heard::Reply(reply)) => Asked::Answered(reply),
             Ok(Heard::Silence(_)) if Instant::now() >= self.deadline => Asked::TimedOut,
             Ok(Heard::Silence(heard)) => Box::pin(self.probe(target, heard)).await,
+            Ok(Heard::NotSent) => Asked::NotSent,
             Err(_) => Asked::Answered(Err(abandoned(&self.node))),
         }
     }
@@ -261,7 +265,7 @@ impl Call {
             let probe_at = match answer.await {
                 Ok(Probed::Answered(reply)) => return Asked::Answered(reply),
                 Ok(Probed::Alive) => Instant::now() + PROBE_EVERY,
-                Err(_) if Instant::now() >= self.deadline => return Asked::TimedOut,
+                _ if Instant::now() >= self.deadline => return Asked::TimedOut,
                 Ok(Probed::Gone) | Err(_) => return Asked::Gone,
             };
             replies.extend(self.send(target, false).await);
@@ -274,16 +278,41 @@ impl Call {
         }
     }
 
-    /// Hands the request once more, or a probe in its place, to another node. None if the queue on the way had no room by
-    /// the deadline.
+    /// Hands the request once more, or a probe in its place, to the task that sends. None if there was no room by the
+    /// deadline.
     async fn send(&self, target: &Arc<str>, probe: bool) -> Option<Hearing> {
         let (waiting, heard) = Waiting::new(None);
-        let ask = Ask { node: target.clone(), envelope: self.copy(Instant::now(), probe), waiting };
-        let sent = match queue(&self.node.asks.queue, ask, self.deadline) {
-            Queued::Sent => true,
-            Queued::Waits(sent) => sent.await,
+        let (node, envelope, deadline) = (target.clone(), self.copy(Instant::now(), probe), self.deadline);
+        self.hand_over(Ask { node, envelope, deadline, waiting }).await.then_some(heard)
+    }
+
+    /// Sends a request that goes alone; says how that ended if nobody needs to wait for a reply. Hot: nearly always there is
+    /// room, and nothing waits.
+    async fn send_alone(&self, target: &Arc<str>, envelope: Envelope) -> Option<Asked> {
+        let mut sending = self.node.link.request(target, vec![envelope]);
+        let sent = match futures_util::poll!(&mut sending) {
+            Poll::Ready(sent) => Ok(sent),
+            Poll::Pending => tokio::time::timeout_at(self.deadline, sending).await,
         };
-        sent.then_some(heard)
+        match sent {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Asked::Answered(Err(error.with_outcome(Outcome::NotStarted)))),
+            // It may have left, nobody knows.
+            Err(_) => Some(Asked::TimedOut),
+        }
+    }
+
+    /// Hands a request over to the task that sends; says whether there was room by its deadline.
+    async fn hand_over(&self, ask: Ask) -> bool {
+        let asks = &self.node.asks;
+        if !asks.places.try_take()
+            // Where the node has ended, who waits for the reply hears so.
+            && self.node.closed.run_until_cancelled(asks.places.take(ask.deadline)).await == Some(false)
+        {
+            return false;
+        }
+        asks.hand_over(ask);
+        true
     }
 
     /// The request as it leaves, or a probe in its place.
@@ -293,7 +322,7 @@ impl Call {
         envelope.request = Some(Box::new(RequestPart {
             token: 0,
             key: self.key.clone(),
-            remaining_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            remaining_ms: millis(left),
             deadline_ms: self.deadline_ms,
             probe,
         }));
@@ -331,7 +360,7 @@ async fn next_reply(node: &Node, replies: &mut FuturesUnordered<Hearing>) -> Res
             match replies.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(Heard::Reply(reply)))) => return Poll::Ready(reply),
                 Poll::Ready(Some(Ok(Heard::Silence(heard)))) => replies.push(heard),
-                Poll::Ready(Some(Err(_))) => {}
+                Poll::Ready(Some(Ok(Heard::NotSent) | Err(_))) => {}
                 Poll::Ready(None) => return Poll::Ready(Err(abandoned(node))),
                 Poll::Pending => return Poll::Pending,
             }

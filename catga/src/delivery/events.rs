@@ -228,7 +228,7 @@ impl EventIntake {
                 },
             }
             // What waits already is of the same round; what comes while it lasts is not.
-            let mut taken = 0;
+            let mut taken = batches.iter().map(Vec::len).sum::<usize>();
             while taken < ROUND
                 && let Some(events) = self.events.try_next()
             {

@@ -5,7 +5,6 @@
 
 use std::{mem, sync::Arc};
 
-use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Duration,
@@ -102,17 +101,20 @@ struct Carrying {
 impl Carrying {
     /// Carries what comes until nobody is left who could hand anything over.
     async fn run(mut self) {
-        let mut batch = Vec::new();
+        let (mut batch, mut flushes) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
-                // In this order: who waits for a flush handed over before.
                 biased;
                 count = self.receiver.recv_many(&mut batch, self.limit) => match count {
                     0 => return,
                     // As many as came now come next: growing step by step would move each several times.
                     count => self.leave(mem::replace(&mut batch, Vec::with_capacity(count))).await,
                 },
-                Some(done) = self.flushes.recv() => {
+                Some(done) = self.flushes.recv() => flushes.push(done),
+            }
+            // Who waits for a flush handed over before.
+            if self.receiver.is_empty() {
+                for done in flushes.drain(..) {
                     let _ = done.send(());
                 }
             }
@@ -141,32 +143,5 @@ impl Carrying {
             self.counters.drop_events(count as u64, "the transport could not take them");
             tracing::debug!(target: "catga::delivery", %error, count, "events of QoS 0 were dropped");
         }
-    }
-}
-
-/// Lets whoever is ready run once, and takes along what they hand over: where others are under way, more comes in a moment,
-/// and a task that takes each at once sends them one by one.
-pub(super) async fn gather<T>(receiver: &mut mpsc::Receiver<T>, items: &mut Vec<T>, limit: usize) {
-    if items.len() < limit {
-        tokio::task::yield_now().await;
-        let room = limit - items.len();
-        let _ = receiver.recv_many(items, room).now_or_never();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_others_are_about_to_hand_over_is_taken_along() {
-        let (sender, mut receiver) = mpsc::channel(8);
-        for number in 1..5 {
-            let sender = sender.clone();
-            tokio::spawn(async move { sender.send(number).await });
-        }
-        let mut items = vec![0];
-        gather(&mut receiver, &mut items, 3).await;
-        assert_eq!(items, [0, 1, 2]);
     }
 }

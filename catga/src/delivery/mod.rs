@@ -2,7 +2,7 @@
 //!
 //! [`lane`] carries events out and [`reliable`] those that are stored; [`events`] takes those of QoS 0 in, [`durable`] the
 //! reliable ones. [`call`] finds a node for a request and [`requests`] brings it there; [`server`] runs it and remembers
-//! what came of it.
+//! what came of it. What tasks are handed is bounded by [`places`], and who waits for them is kept in [`waiting`].
 
 pub(crate) mod limits;
 
@@ -16,7 +16,9 @@ pub(crate) mod table;
 pub(crate) mod call;
 pub(crate) mod durable;
 pub(crate) mod events;
+mod gather;
 pub(crate) mod lane;
+mod places;
 pub(crate) mod recent;
 pub(crate) mod reliable;
 pub(crate) mod request_run;
@@ -28,4 +30,5 @@ pub(crate) mod shutdown;
 pub(crate) mod storing;
 mod suspects;
 mod unfinished;
+pub(crate) mod waiting;
 mod work;

@@ -4,12 +4,10 @@
 //! there and back.
 
 use std::{
+    future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context as TaskContext, Poll},
+    sync::Arc,
+    task::{Context as TaskContext, Poll, ready},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -19,14 +17,21 @@ use tokio::{
     task::unconstrained,
     time::{Duration, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     lane::{frame_limit, full},
     node::Node,
-    storing::{Confirmation, Item, Storing, Waiting, in_time},
+    places::Places,
+    storing::{Storing, unconfirmed},
     tasks::Tasks,
+    waiting::Waiting,
 };
-use crate::{envelope::Envelope, error::Error, message::MessageInfo};
+use crate::{
+    envelope::Envelope,
+    error::{Error, ErrorKind},
+    message::MessageInfo,
+};
 
 /// The most messages that share a frame: more would make what a crash repeats larger, and gain little.
 const FRAME: usize = 32;
@@ -34,40 +39,48 @@ const FRAME: usize = 32;
 /// How often it is looked whether those have ended who store by themselves.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// A reliable event that was handed over, and who waits for the store.
+pub(super) type Handed = (Envelope, Waiting<Result<(), Error>>);
+
 /// The sending end of a reliable lane.
 #[derive(Clone, Debug)]
 pub(crate) struct ReliableLane {
-    queue: mpsc::Sender<Item>,
-    /// How many events were handed over and have not ended.
-    under_way: Arc<AtomicUsize>,
-    /// How long nearly all callers wait.
-    default: Duration,
+    /// Has room for whatever has a place.
+    queue: mpsc::Sender<Handed>,
+    /// Answered when everything before has left, and the store has said what became of it.
+    flushes: mpsc::Sender<oneshot::Sender<()>>,
+    /// For what was handed over and has not ended.
+    places: Arc<Places>,
+    /// How long a caller waits at the least that needs no timer of its own.
+    usual: Duration,
+    closed: CancellationToken,
 }
 
 impl ReliableLane {
     pub(crate) fn open(node: &Node, message: MessageInfo) -> Self {
-        // The task holds as much again while it waits for the store.
-        let (queue, receiver) = mpsc::channel(node.limits.queue.div_ceil(2).max(1));
-        let (under_way, default) = (Arc::new(AtomicUsize::new(0)), node.limits.send_deadline);
-        let (link, ended, closed) = (node.link.clone(), under_way.clone(), node.closed.clone());
+        let most = node.limits.queue.max(1);
+        let (queue, handed) = mpsc::channel(most);
+        let (flushes, flushed) = mpsc::channel(1);
+        let (places, usual) = (Arc::new(Places::new(most)), node.limits.send_deadline);
+        let (link, counted, closed) = (node.link.clone(), places.clone(), node.closed.clone());
         node.tasks.spawn(async move {
-            let task = Storing::new(&*link, receiver, frame_limit(message, FRAME), &ended);
-            closed.run_until_cancelled(task.run(default)).await.unwrap_or_default();
+            let task = Storing::new(&*link, handed, flushed, frame_limit(message, FRAME), &counted);
+            closed.run_until_cancelled(task.run(usual)).await.unwrap_or_default();
         });
-        Self { queue, under_way, default }
+        Self { queue, flushes, places, usual, closed: node.closed.clone() }
     }
 
     /// Takes the lane for one event, if nothing is under way on it.
     pub(crate) fn take(&self) -> bool {
-        self.under_way.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.places.try_take_first()
     }
 
     /// Stores an event for which the lane was taken. If the caller goes, a task goes on with it.
     pub(crate) fn store_alone(&self, envelope: Envelope, node: &Node, timeout: Duration) -> Confirmation {
-        let (link, under_way) = (node.link.clone(), self.under_way.clone());
+        let (link, places) = (node.link.clone(), self.places.clone());
         let storing = async move {
             let stored = link.store(vec![envelope]).await;
-            under_way.fetch_sub(1, Ordering::AcqRel);
+            places.free(1);
             stored
         };
         // What comes after it must not leave before it because its task has had its turn.
@@ -84,36 +97,40 @@ impl ReliableLane {
         Confirmation::Boxed(unless_killed.boxed())
     }
 
-    /// Hands over a reliable event if there is room; gives it back if not.
+    /// Hands over a reliable event if there is a place for it; gives it back if not.
     pub(crate) fn try_store(&self, envelope: Envelope, timeout: Duration) -> Result<Confirmation, Box<Envelope>> {
-        match self.queue.try_reserve() {
-            Ok(room) => Ok(self.enter(room, envelope, Instant::now() + timeout, timeout == self.default)),
-            Err(_) => Err(Box::new(envelope)),
+        match self.places.try_take() {
+            true => Ok(self.enter(envelope, Instant::now() + timeout, timeout)),
+            false => Err(Box::new(envelope)),
         }
     }
 
-    /// Hands over a reliable event; an error says that there was no room in time.
+    /// Hands over a reliable event; an error says that there was no place in time.
     pub(crate) async fn store(&self, envelope: Envelope, timeout: Duration) -> Result<Confirmation, Error> {
         let deadline = Instant::now() + timeout;
-        match tokio::time::timeout_at(deadline, self.queue.reserve()).await {
-            Ok(Ok(room)) => Ok(self.enter(room, envelope, deadline, false)),
-            Ok(Err(_)) => Err(Error::shutting_down()),
-            Err(_) => Err(full()),
+        match self.closed.run_until_cancelled(self.places.take(deadline)).await {
+            Some(true) => Ok(self.enter(envelope, deadline, timeout)),
+            Some(false) => Err(full()),
+            None => Err(Error::shutting_down()),
         }
     }
 
-    /// `usual` says that the caller waits as long as nearly all others.
-    fn enter(&self, room: mpsc::Permit<'_, Item>, envelope: Envelope, deadline: Instant, usual: bool) -> Confirmation {
-        let (waiting, stored) = Waiting::new(deadline, usual);
-        self.under_way.fetch_add(1, Ordering::AcqRel);
-        room.send(Item::Event(envelope, waiting));
-        stored
+    fn enter(&self, envelope: Envelope, deadline: Instant, timeout: Duration) -> Confirmation {
+        let (waiting, stored) = Waiting::new(Some(deadline));
+        drop(self.queue.try_send((envelope, waiting)));
+        match () {
+            // It may have been handed over just when the task ended.
+            () if self.queue.is_closed() => Confirmation::Boxed(std::future::ready(Err(abandoned())).boxed()),
+            () if timeout >= self.usual => Confirmation::Lane(stored),
+            // The task does not look often enough for one that waits for so short a time.
+            () => Confirmation::Boxed(in_time(Confirmation::Lane(stored), deadline).boxed()),
+        }
     }
 
-    /// Waits until everything that was handed over before has left.
+    /// Waits until everything that was handed over before has left, and the store has said what became of it.
     pub(crate) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.queue.send(Item::Flush(done)).await.is_ok() {
+        if self.flushes.send(done).await.is_ok() {
             // An error means that the lane is gone, and with it everything in it.
             drop(flushed.await);
         }
@@ -121,10 +138,37 @@ impl ReliableLane {
 
     /// Waits for whoever stores by itself.
     pub(crate) async fn settled(&self) {
-        while self.under_way.load(Ordering::Acquire) > 0 {
+        while self.places.taken() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// A reliable event that has been handed over and waits for the store; a future of what became of it. An outcome that is not
+/// known in time is an error that says so.
+pub(crate) enum Confirmation {
+    Lane(oneshot::Receiver<Result<(), Error>>),
+    Boxed(BoxFuture<'static, Result<(), Error>>),
+}
+
+impl Future for Confirmation {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Boxed(stored) => stored.poll_unpin(cx),
+            Self::Lane(stored) => Poll::Ready(ready!(stored.poll_unpin(cx)).unwrap_or_else(|_| Err(abandoned()))),
+        }
+    }
+}
+
+/// Waits until then for the store, and no longer.
+async fn in_time(stored: impl Future<Output = Result<(), Error>>, deadline: Instant) -> Result<(), Error> {
+    tokio::time::timeout_at(deadline, stored).await.unwrap_or_else(|_| Err(unconfirmed()))
+}
+
+fn abandoned() -> Error {
+    Error::unknown(ErrorKind::ShuttingDown, "this node ended before the store confirmed: the event may be stored")
 }
 
 /// An event that its caller stores. If the caller goes, a task goes on with it.
@@ -140,7 +184,7 @@ impl Future for Own {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let Some(storing) = &mut self.storing else { return Poll::Pending };
-        let stored = std::task::ready!(storing.poll_unpin(cx));
+        let stored = ready!(storing.poll_unpin(cx));
         self.storing = None;
         Poll::Ready(stored)
     }

@@ -4,18 +4,17 @@
 //! node. A caller that finds nothing under way sends by itself, and tells the task what it waits for: each task that a request
 //! does not pass is one less to be woken.
 //!
-//! No caller has a timer for the time after which a node that does not answer is probed. The task goes through its table now
-//! and then instead, and tells those who wait too long.
+//! What is handed over is taken up at once, whether or not it can leave: who waits for a reply has no timer, and is told by
+//! this task that the reply is late, or that the request never left.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,7 +24,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{lane::gather, node::Node};
+use super::{
+    gather::gather,
+    node::Node,
+    places::Places,
+    waiting::{Waiting, looks},
+};
 use crate::{
     envelope::{Envelope, Reply},
     error::{Error, ErrorKind, Outcome},
@@ -33,20 +37,19 @@ use crate::{
     transport::Link,
 };
 
-/// The table is searched for callers that have gone or wait too long at this part of the time after which a node is probed,
-/// and so often at least.
-const SWEEPS: u32 = 8;
-const SWEEP: Duration = Duration::from_secs(1);
-
 /// Marks the token of a caller that sends by itself.
-const ALONE: u64 = 1 << 63;
+const LONE: u64 = 1 << 63;
+
+/// The most places for callers that the table keeps when nobody waits.
+const KEPT: usize = 1_024;
 
 /// A request on its way to another node.
 pub(crate) struct Ask {
     pub(crate) node: Arc<str>,
-    /// With its request part; the token is filled in here.
+    /// With its request part; the token, and what is left to the deadline, are filled in when it leaves.
     pub(crate) envelope: Envelope,
-    pub(crate) waiting: Waiting,
+    pub(crate) deadline: Instant,
+    pub(crate) waiting: Waiting<Heard>,
 }
 
 /// What a caller hears.
@@ -54,75 +57,78 @@ pub(crate) enum Heard {
     Reply(Result<Bytes, Error>),
     /// Nothing for too long; it goes on listening here.
     Silence(oneshot::Receiver<Heard>),
+    /// The request has not left by its deadline, and does not leave any more.
+    NotSent,
 }
 
-/// A caller that waits.
-pub(crate) struct Waiting {
-    answer: oneshot::Sender<Heard>,
-    /// When it wants to know that there was no reply yet.
-    silent_at: Option<Instant>,
-}
-
-impl Waiting {
-    pub(crate) fn new(silent_at: Option<Instant>) -> (Self, oneshot::Receiver<Heard>) {
-        let (answer, heard) = oneshot::channel();
-        (Self { answer, silent_at }, heard)
-    }
-
-    /// Answers; says whether anybody still waited.
-    pub(crate) fn answer(self, result: Result<Bytes, Error>) -> bool {
-        self.answer.send(Heard::Reply(result)).is_ok()
-    }
-
-    /// Tells a caller that has waited long enough; says whether it waits on.
-    fn goes_on(&mut self, now: Instant) -> bool {
-        if self.silent_at.is_some_and(|at| at <= now) {
-            let (on, further) = Self::new(None);
-            let told = std::mem::replace(self, on).answer.send(Heard::Silence(further));
-            return told.is_ok();
-        }
-        !self.answer.is_closed()
-    }
+/// Who has the right to send by itself.
+mod turn {
+    /// Nobody, and the task may sleep.
+    pub(super) const CLOSED: u8 = 0;
+    /// Whoever comes first; the task looks now and then.
+    pub(super) const OPEN: u8 = 1;
+    /// Somebody whom the task has not met.
+    pub(super) const TAKEN: u8 = 2;
 }
 
 /// The callers' side of the task.
 pub(crate) struct Asks {
-    pub(crate) queue: mpsc::Sender<Ask>,
+    /// Has room for whatever has a place.
+    queue: mpsc::Sender<Ask>,
+    /// For what was handed over and has not left.
+    pub(crate) places: Places,
     /// Who sends by itself, with its token. The task looks here when a reply comes, and is not woken.
-    alone: mpsc::Sender<(u64, Waiting)>,
-    /// Whether nothing is under way, and the task will look.
-    open: AtomicBool,
+    lone: mpsc::Sender<(u64, Waiting<Heard>)>,
+    turn: AtomicU8,
+    /// How many have sent by themselves.
+    tokens: AtomicU64,
 }
 
 /// The task's side.
 pub(crate) struct AsksReceiver {
     queue: mpsc::Receiver<Ask>,
-    alone: mpsc::Receiver<(u64, Waiting)>,
+    lone: mpsc::Receiver<(u64, Waiting<Heard>)>,
 }
 
 impl Asks {
-    pub(crate) fn new(queue: usize) -> (Self, AsksReceiver) {
-        let (queue, asks) = mpsc::channel(queue.max(1));
-        let (alone, waiting) = mpsc::channel(1);
-        (Self { queue, alone, open: AtomicBool::new(false) }, AsksReceiver { queue: asks, alone: waiting })
+    pub(crate) fn new(most: usize) -> (Self, AsksReceiver) {
+        let (queue, asks) = mpsc::channel(most.max(1));
+        let (lone, waiting) = mpsc::channel(1);
+        let (turn, tokens) = (AtomicU8::new(turn::CLOSED), AtomicU64::new(0));
+        let this = Self { queue, places: Places::new(most), lone, turn, tokens };
+        (this, AsksReceiver { queue: asks, lone: waiting })
     }
 
     /// Lets a caller send this request by itself if nothing is under way; otherwise gives back what waits for the reply.
-    pub(crate) fn alone(&self, envelope: &mut Envelope, waiting: Waiting) -> Result<(), Waiting> {
+    pub(crate) fn go_alone(&self, envelope: &mut Envelope, waiting: Waiting<Heard>) -> Result<(), Waiting<Heard>> {
         // Nearly always somebody else is under way, and looking costs less than trying.
-        if !self.open.load(Ordering::Relaxed) || !self.open.swap(false, Ordering::Acquire) {
+        if self.turn.load(Ordering::Relaxed) != turn::OPEN {
             return Err(waiting);
         }
-        // An id differs from the others of this node in its last bits.
-        let token = envelope.id.as_u128() as u64 | ALONE;
-        match (&mut envelope.request, self.alone.try_reserve()) {
-            (Some(request), Ok(room)) => {
-                request.token = token;
-                room.send((token, waiting));
-                Ok(())
-            }
-            _ => Err(waiting),
+        let Some(request) = &mut envelope.request else { return Err(waiting) };
+        let taken = self.turn.compare_exchange(turn::OPEN, turn::TAKEN, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
+            return Err(waiting);
         }
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed) | LONE;
+        // The task has met whoever had the turn before: there is room, unless the task is gone.
+        self.lone.try_send((token, waiting)).map_err(|refused| refused.into_inner().1)?;
+        request.token = token;
+        Ok(())
+    }
+
+    /// Hands over a request that has a place. Where the task is gone, the caller hears so: what waits is dropped.
+    pub(crate) fn hand_over(&self, ask: Ask) {
+        drop(self.queue.try_send(ask));
+    }
+
+    /// Whether what was handed over may never be looked at.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    fn swap(&self, from: u8, to: u8) -> bool {
+        self.turn.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -130,22 +136,18 @@ impl Asks {
 pub(crate) struct Requests {
     node: Arc<Node>,
     asks: mpsc::Receiver<Ask>,
-    alone: mpsc::Receiver<(u64, Waiting)>,
+    lone_asks: mpsc::Receiver<(u64, Waiting<Heard>)>,
     replies: BoxStream<'static, Vec<Reply>>,
     lost_replies: Arc<AtomicU64>,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// What was taken up and has not left.
+    held: VecDeque<Ask>,
+    table: Table,
     /// The one that sends by itself, with its token.
-    lone: Option<(u64, Waiting)>,
+    lone: Option<(u64, Waiting<Heard>)>,
     /// Whether anything was sent or came since the table was searched.
     busy: bool,
-}
-
-/// A place for a caller that waits; the generation tells it from its predecessors.
-#[derive(Default)]
-struct Slot {
-    generation: u32,
-    waiting: Option<Waiting>,
+    /// Whether it looks who has waited long enough: not where nobody waits, and nobody may send by itself.
+    awake: bool,
 }
 
 /// Frames that leave one after the other; gives the requests that could not.
@@ -158,26 +160,22 @@ impl Requests {
         replies: BoxStream<'static, Vec<Reply>>,
         lost_replies: Arc<AtomicU64>,
     ) -> Self {
-        let AsksReceiver { queue, alone } = asks;
-        let (slots, free) = (Vec::new(), Vec::new());
-        Self { node, asks: queue, alone, replies, lost_replies, slots, free, lone: None, busy: false }
+        let AsksReceiver { queue: asks, lone: lone_asks } = asks;
+        let (held, table) = (VecDeque::new(), Table::default());
+        Self { node, asks, lone_asks, replies, lost_replies, held, table, lone: None, busy: false, awake: false }
     }
 
-    /// Serves until every caller and the inbox are gone.
+    /// Serves until the node has left its transport.
     pub(crate) async fn run(mut self) {
-        let period = SWEEP.min(self.node.limits.probe_after / SWEEPS).max(Duration::from_millis(1));
-        let mut sweep = tokio::time::interval(period);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = looks(self.node.limits.probe_after);
         // The replies to what leaves together find room together.
         let most = MAX_MESSAGES.min(self.node.limits.queue.max(1));
         let mut asks = Vec::new();
-        // Whether the table has to be searched: nobody waits otherwise, and nobody sends by itself.
-        let mut awake = false;
         let mut leaving: Option<Leaving> = None;
         loop {
             tokio::select! {
                 biased;
-                _ = sweep.tick(), if awake => awake = self.sweep(),
+                _ = looks.tick(), if self.awake => self.look(),
                 refused = all_left(&mut leaving), if leaving.is_some() => {
                     leaving = None;
                     for (token, error) in refused {
@@ -193,49 +191,59 @@ impl Requests {
                         replies.into_iter().for_each(|reply| self.complete(reply));
                         // A queue that was full is read again afterwards: whatever overflows is counted in the end.
                         self.node.counters.lost_replies(self.lost_replies.swap(0, Ordering::Relaxed));
-                        self.let_the_next_send();
+                        self.let_the_next_go_alone();
                     }
                 },
-                count = self.asks.recv_many(&mut asks, most), if leaving.is_none() => match count {
-                    0 => return,
-                    _ => {
-                        (awake, self.busy) = (true, true);
-                        if self.somebody_waits() {
-                            gather(&mut self.asks, &mut asks, most).await;
-                        }
-                        leaving = Some(Box::pin(leave(self.node.link.clone(), self.frames(&mut asks))));
+                _ = self.asks.recv_many(&mut asks, most) => {
+                    (self.awake, self.busy) = (true, true);
+                    if leaving.is_none() && self.somebody_waits() {
+                        gather(&mut self.asks, &mut asks, most).await;
                     }
-                },
+                    self.held.extend(asks.drain(..));
+                }
+            }
+            if leaving.is_none() && !self.held.is_empty() {
+                leaving = Some(Box::pin(leave(self.node.link.clone(), self.frames(most))));
             }
         }
     }
 
     fn somebody_waits(&self) -> bool {
-        self.lone.is_some() || self.free.len() < self.slots.len()
+        self.lone.is_some() || self.table.somebody_waits()
     }
 
     /// Lets the next caller send by itself, if nobody waits.
-    fn let_the_next_send(&self) {
-        if !self.somebody_waits() && !self.node.asks.open.load(Ordering::Relaxed) {
-            self.node.asks.open.store(true, Ordering::Release);
+    fn let_the_next_go_alone(&mut self) {
+        if !self.somebody_waits() && self.node.asks.swap(turn::CLOSED, turn::OPEN) {
+            self.awake = true;
         }
     }
 
     fn meet_the_lone(&mut self) {
-        if let Ok(lone) = self.alone.try_recv() {
+        if self.node.asks.turn.load(Ordering::Acquire) == turn::TAKEN
+            && let Ok(lone) = self.lone_asks.try_recv()
+        {
             self.lone = Some(lone);
+            self.node.asks.turn.store(turn::CLOSED, Ordering::Release);
         }
     }
 
-    /// What leaves together, by node.
-    fn frames(&mut self, asks: &mut Vec<Ask>) -> Vec<(Arc<str>, Vec<Envelope>)> {
+    /// What leaves together, by node: at most so many requests.
+    fn frames(&mut self, most: usize) -> Vec<(Arc<str>, Vec<Envelope>)> {
         let mut batches: BTreeMap<Arc<str>, Vec<Envelope>> = BTreeMap::new();
-        for mut ask in asks.drain(..) {
-            if let Some(request) = &mut ask.envelope.request {
-                request.token = self.open(ask.waiting);
-                batches.entry(ask.node).or_default().push(ask.envelope);
+        let (now, probe_after) = (Instant::now(), self.node.limits.probe_after);
+        let leave = self.held.len().min(most);
+        for Ask { node, mut envelope, deadline, mut waiting } in self.held.drain(..leave) {
+            if let Some(request) = &mut envelope.request
+                && !waiting.is_over()
+            {
+                waiting.until = waiting.until.map(|_| deadline.min(now + probe_after));
+                request.token = self.table.open(waiting);
+                request.remaining_ms = millis(deadline.saturating_duration_since(now));
+                batches.entry(node).or_default().push(envelope);
             }
         }
+        self.node.asks.places.free(leave);
         let mut frames = Vec::with_capacity(batches.len());
         for (node, envelopes) in batches {
             let mut rest = envelopes.into_iter().peekable();
@@ -246,59 +254,110 @@ impl Requests {
         frames
     }
 
-    fn open(&mut self, waiting: Waiting) -> u64 {
+    fn complete(&mut self, reply: Reply) {
+        let waiting = match reply.token & LONE {
+            0 => self.table.close(reply.token),
+            _ => self.lone.take_if(|(token, _)| *token == reply.token).map(|(_, waiting)| waiting),
+        };
+        // Nobody waits: the caller has given up, or had its answer already.
+        if !waiting.is_some_and(|mut waiting| waiting.tell(Heard::Reply(reply.result))) {
+            self.node.counters.late_replies(1);
+        }
+    }
+
+    /// Lets go of callers that have gone, and tells those who have waited long enough.
+    fn look(&mut self) {
+        self.meet_the_lone();
+        let (now, before) = (Instant::now(), self.held.len());
+        self.held.retain_mut(|ask| {
+            let late = ask.deadline <= now;
+            if late {
+                ask.waiting.tell(Heard::NotSent);
+            }
+            !late && !ask.waiting.is_over()
+        });
+        self.node.asks.places.free(before - self.held.len());
+        self.lone.take_if(|(_, waiting)| !goes_on(waiting, now));
+        self.table.look(now);
+        self.let_the_next_go_alone();
+        // Where it is quiet the task sleeps; not if a caller sends by itself just now.
+        if !std::mem::take(&mut self.busy) && self.held.is_empty() && !self.somebody_waits() {
+            self.awake = !self.node.asks.swap(turn::OPEN, turn::CLOSED);
+        }
+    }
+}
+
+/// Tells a caller that has waited long enough; says whether it waits on.
+fn goes_on(waiting: &mut Waiting<Heard>, now: Instant) -> bool {
+    if waiting.is_late(now) {
+        // From now on it has timers of its own.
+        let (on, further) = Waiting::new(None);
+        return std::mem::replace(waiting, on).tell(Heard::Silence(further));
+    }
+    !waiting.is_over()
+}
+
+/// The callers that wait for a reply.
+#[derive(Default)]
+struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Of the latest caller.
+    generation: u32,
+}
+
+/// A place for a caller that waits; the generation tells it from its predecessors.
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    waiting: Option<Waiting<Heard>>,
+}
+
+impl Table {
+    fn somebody_waits(&self) -> bool {
+        self.free.len() < self.slots.len()
+    }
+
+    /// Takes a caller in; gives its token.
+    fn open(&mut self, waiting: Waiting<Heard>) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             // More callers than fit into memory would be needed for this to wrap.
             (self.slots.len() - 1) as u32
         });
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.waiting = Some(waiting);
-        (u64::from(slot.generation) << 32 | u64::from(index)) & !ALONE
+        self.generation = (self.generation + 1) & (u32::MAX >> 1);
+        self.slots[index as usize] = Slot { generation: self.generation, waiting: Some(waiting) };
+        u64::from(self.generation) << 32 | u64::from(index)
     }
 
-    fn complete(&mut self, reply: Reply) {
-        let waiting = match reply.token & ALONE {
-            0 => {
-                let (generation, index) = ((reply.token >> 32) as u32, reply.token as u32);
-                let is_its = |slot: &&mut Slot| slot.generation & !(1 << 31) == generation;
-                let waiting = self.slots.get_mut(index as usize).filter(is_its).and_then(|slot| slot.waiting.take());
-                if waiting.is_some() {
-                    self.free.push(index);
-                }
-                waiting
-            }
-            _ => self.lone.take_if(|(token, _)| *token == reply.token).map(|(_, waiting)| waiting),
-        };
-        // Nobody waits: the caller has given up, or had its answer already.
-        if !waiting.is_some_and(|waiting| waiting.answer(reply.result)) {
-            self.node.counters.late_replies(1);
-        }
+    /// Gives the caller of this token back, if it is still here.
+    fn close(&mut self, token: u64) -> Option<Waiting<Heard>> {
+        let (generation, index) = ((token >> 32) as u32, token as u32);
+        let slot = self.slots.get_mut(index as usize).filter(|slot| slot.generation == generation)?;
+        let waiting = slot.waiting.take()?;
+        self.free.push(index);
+        Some(waiting)
     }
 
-    /// Frees the places of callers that have gone, and tells those who wait too long. Says whether the table has to be
-    /// searched again.
-    fn sweep(&mut self) -> bool {
-        self.meet_the_lone();
-        let now = Instant::now();
-        if let Some((_, waiting)) = &mut self.lone
-            && !waiting.goes_on(now)
-        {
-            self.lone = None;
-        }
+    fn look(&mut self, now: Instant) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(waiting) = &mut slot.waiting
-                && !waiting.goes_on(now)
+                && !goes_on(waiting, now)
             {
                 slot.waiting = None;
                 self.free.push(index as u32);
             }
         }
-        self.let_the_next_send();
-        // Where it is quiet the task sleeps; if a caller sends by itself just now, it does not.
-        std::mem::take(&mut self.busy) || self.somebody_waits() || !self.node.asks.open.swap(false, Ordering::AcqRel)
+        if !self.somebody_waits() && self.slots.len() > KEPT {
+            // What a burst took is given back.
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
     }
+}
+
+/// So many milliseconds; as many as there can be for more.
+pub(super) fn millis(left: std::time::Duration) -> u64 {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Sends frames; gives the requests that could not leave.
@@ -327,4 +386,42 @@ pub(crate) fn abandoned(node: &Node) -> Error {
         return node.why_closed().with_outcome(Outcome::Unknown);
     }
     Error::unknown(ErrorKind::ShuttingDown, "this node ended before the reply came")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{envelope::RequestPart, message::Kind};
+
+    #[test]
+    fn a_late_reply_finds_nobody_else_even_after_the_table_was_given_back() {
+        let mut table = Table::default();
+        let (waiting, callers): (Vec<_>, Vec<_>) = (0..KEPT + 1).map(|_| Waiting::new(None)).unzip();
+        let tokens: Vec<_> = waiting.into_iter().map(|waiting| table.open(waiting)).collect();
+        assert!(table.somebody_waits() && tokens.iter().all(|token| token & LONE == 0));
+        drop(callers);
+        table.look(Instant::now());
+        assert!(!table.somebody_waits() && table.slots.is_empty());
+        let (waiting, _caller) = Waiting::new(None);
+        let token = table.open(waiting);
+        assert!(tokens.into_iter().all(|late| table.close(late).is_none()));
+        assert!(table.close(token).is_some() && table.close(token).is_none());
+    }
+
+    #[test]
+    fn only_one_goes_alone_and_the_next_when_the_task_has_met_it() {
+        let (asks, mut task) = Asks::new(1);
+        let go = || {
+            let mut envelope = Envelope::new("a".into(), Kind::Query, &"node".into(), Bytes::new());
+            envelope.request =
+                Some(Box::new(RequestPart { token: 0, key: None, remaining_ms: 0, deadline_ms: 0, probe: false }));
+            let (waiting, _) = Waiting::new(None);
+            asks.go_alone(&mut envelope, waiting).is_ok().then_some(envelope)
+        };
+        assert!(go().is_none(), "the task sleeps");
+        assert!(asks.swap(turn::CLOSED, turn::OPEN));
+        assert!(go().is_some() && go().is_none());
+        assert!(!asks.swap(turn::CLOSED, turn::OPEN) && !asks.swap(turn::OPEN, turn::CLOSED), "it may not sleep now");
+        assert!(task.lone.try_recv().is_ok());
+    }
 }

@@ -47,29 +47,31 @@ impl Round {
 pub(super) struct Recovery {
     /// The gate of a handler that had no place for a message of this round.
     full: Option<Gate>,
-    /// From when on it is waited for again.
-    again: Option<Instant>,
+    /// Those for which waiting did not help, and from when on they are waited for again.
+    slow: Vec<(Gate, Instant)>,
 }
 
 impl Recovery {
     /// Takes note of a handler that had no place.
     pub(super) fn note(&mut self, handler: &Gate) {
-        self.full = Some(handler.clone());
+        if !self.slow.iter().any(|(slow, _)| slow.is(handler)) {
+            self.full = Some(handler.clone());
+        }
     }
 
     /// Ends a round: gives a handler that had no place a moment to let those through who wait. One that is slow has only one
     /// such moment now and then.
     pub(super) async fn end(&mut self, round: Round) {
         round.end().await;
+        if !self.slow.is_empty() {
+            let now = Instant::now();
+            self.slow.retain(|(_, again)| now < *again);
+        }
         let Some(full) = self.full.take() else { return };
         let began = Instant::now();
-        if self.again.is_some_and(|again| began < again) {
-            return;
-        }
         while full.is_full() {
             if began.elapsed() >= PATIENCE {
-                self.again = Some(Instant::now() + IMPATIENCE);
-                return;
+                return self.slow.push((full, Instant::now() + IMPATIENCE));
             }
             yield_now().await;
         }
@@ -114,6 +116,11 @@ mod tests {
         recovery.end(quick).await;
         recovery.note(&gate);
         assert!(recovery.end(quick).now_or_never().is_some());
-        drop(slow);
+        // One that is slow keeps nobody else from being waited for.
+        let (other, _turnstile) = Gate::new(1, 8);
+        let busy = other.enter();
+        recovery.note(&other);
+        assert!(recovery.end(quick).now_or_never().is_none());
+        drop((slow, busy));
     }
 }

@@ -12,8 +12,9 @@ use super::{
     node::Node,
     observe::Occurrence,
     request_run::{Finished, RequestRun, conclude, is_final, start_request, too_late},
-    requests::Waiting,
+    requests::Heard,
     round::{Recovery, Round},
+    waiting::Waiting,
 };
 use crate::{
     codec,
@@ -28,13 +29,13 @@ use crate::{
 /// A request of this node to itself that is to be remembered.
 pub(crate) struct LocalRequest {
     pub(crate) envelope: Envelope,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: Waiting<Heard>,
 }
 
 /// Where an answer goes.
 pub(crate) enum Asker {
     Remote { node: Arc<str>, token: u64 },
-    Local(Waiting),
+    Local(Waiting<Heard>),
 }
 
 /// The task's state.
@@ -165,6 +166,7 @@ impl Server {
         let deadline = Instant::now() + Duration::from_millis(left);
         let entry = match handler.enter() {
             Entry::Full => {
+                self.recovery.note(&handler.gate);
                 node.counters.refused(1);
                 let text = format!("the queue of handler `{}` on node `{}` is full", handler.name, node.id);
                 return self.answer(asker, Err(Error::not_started(ErrorKind::Overloaded, text)));
@@ -172,6 +174,8 @@ impl Server {
             Entry::Now(pass) => {
                 let (mut started, unread) = start_request(node, handler, &envelope, deadline, 1);
                 if let Some(error) = unread {
+                    // The run has failed, and is not one that nobody waited for.
+                    drop(started.first());
                     return self.answer(asker, Err(error));
                 }
                 let first = match round.is_quick().then(|| started.first()) {
@@ -214,7 +218,7 @@ impl Server {
     fn answer(&mut self, asker: Asker, result: Result<Bytes, Error>) {
         match asker {
             // A local caller that has gone needs no answer.
-            Asker::Local(waiting) => drop(waiting.answer(result)),
+            Asker::Local(mut waiting) => drop(waiting.tell(Heard::Reply(result))),
             Asker::Remote { node, token } => {
                 self.outgoing.entry(node).or_default().push(Reply::new(token, result));
             }

@@ -132,6 +132,11 @@ impl Gate {
         self.occupied() >= self.0.limit
     }
 
+    /// Whether it is this very gate.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Runs and waiters.
     pub(crate) fn occupied(&self) -> usize {
         self.0.occupied.load(Ordering::Acquire)
