@@ -81,7 +81,7 @@ impl Headers {
     /// What has travelled.
     pub(crate) fn arrived(headers: Vec<(String, String)>) -> Result<Self, Error> {
         let headers = Self(headers);
-        headers.check()?;
+        headers.check().map_err(|error| Error::not_started(ErrorKind::Codec, format!("it cannot be read: {error}")))?;
         Ok(headers)
     }
 

@@ -29,7 +29,7 @@ pub struct Inbox {
     pub events: EventQueue,
     /// Requests to this node.
     pub requests: mpsc::Receiver<Envelope>,
-    /// Probes of this node: requests whose [`probe`](RequestPart::probe) is set. They are answered at once, however busy
+    /// Probes of this node: requests whose [`probe`](crate::transport::RequestPart::probe) is set. They are answered at once, however busy
     /// the node is.
     pub probes: mpsc::Receiver<Envelope>,
     /// Replies to this node's requests, those together that came together. A request that reached nobody is answered with an
@@ -72,7 +72,7 @@ impl EventQueue {
     /// Takes nothing more in; gives what waits.
     pub(crate) fn close(&mut self) -> impl Iterator<Item = Envelope> {
         self.batches.close();
-        std::iter::from_fn(|| self.batches.try_recv().ok()).flatten()
+        std::iter::from_fn(|| self.try_next()).flatten()
     }
 
     /// How many found no room since this was asked last.
@@ -82,6 +82,14 @@ impl EventQueue {
 }
 
 impl EventCounts {
+    /// Counts as many of these in as find room.
+    fn make_room(&self, events: usize) -> usize {
+        let fits = |waiting: usize| events.min(self.limit.saturating_sub(waiting));
+        let counted =
+            self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting + fits(waiting)));
+        counted.map_or(0, fits)
+    }
+
     fn took(&self, batch: &[Envelope]) {
         self.waiting.fetch_sub(batch.len(), Ordering::AcqRel);
     }
@@ -154,11 +162,10 @@ impl InboxSenders {
     /// Hands the node events of QoS 0 that came together; those that find no room are dropped, and the node counts them.
     pub fn events(&self, mut events: Vec<Envelope>) {
         let counts = &*self.event_counts;
-        let room = counts.limit.saturating_sub(counts.waiting.load(Ordering::Acquire));
-        let dropped = events.len().saturating_sub(room);
+        let room = counts.make_room(events.len());
+        let dropped = events.len() - room;
         events.truncate(room);
-        if !events.is_empty() {
-            counts.waiting.fetch_add(events.len(), Ordering::AcqRel);
+        if room > 0 {
             // A queue that is gone belongs to no node that could count; else there is room for as many batches as events.
             if let Err(error) = self.events.try_send(events) {
                 counts.took(&error.into_inner());
@@ -184,7 +191,8 @@ impl InboxSenders {
             + used(self.replies.capacity(), self.replies.max_capacity())
     }
 
-    /// Hands the node a reply; one that finds no room is dropped, and the node counts it. Its caller asks again.
+    /// Hands the node a reply, unless the [`Inbox`] was given replies of its own; one that finds no room is dropped, and the
+    /// node counts it. Its caller asks again.
     pub fn reply(&self, reply: Reply) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.replies.try_send(reply) {
             self.lost_replies.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use super::{
     connection::Connection,
     foreign,
-    names::Names,
+    names::{Names, PROBE, REQUEST},
     wire::{self, Arrived},
 };
 use crate::{
@@ -136,6 +136,11 @@ impl Post {
     }
 
     async fn receive(&self, message: Message) {
+        // An empty one only finds out what is permitted.
+        let is_for_here = |what: &&str| message.subject.rsplit('.').next() == Some(*what);
+        if message.payload.is_empty() || ![REQUEST, PROBE].iter().any(is_for_here) {
+            return;
+        }
         match frame::decode_messages(&message.payload) {
             Ok(envelopes) => {
                 // Its source is where the answer goes: anything but a node's name could be a command. Those of a frame mostly

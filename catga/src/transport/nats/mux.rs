@@ -21,7 +21,6 @@ use tokio::{
             self,
             error::{TryRecvError, TrySendError},
         },
-        oneshot,
     },
     time::Instant,
 };
@@ -31,7 +30,10 @@ use super::{
     connection::{Connection, Outgoing},
     inbox::{Subscriptions, Wanted},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    delivery::waiting::Waiting,
+    error::{Error, ErrorKind},
+};
 
 /// How often the entries of callers are looked for that have gone, or have waited too long: none has a timer of its own.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -42,36 +44,32 @@ const QUEUE: usize = 1_024;
 pub(super) struct Mux {
     connection: Arc<Connection>,
     prefix: String,
-    waiting: mpsc::Sender<Waiting>,
+    questions: mpsc::Sender<Question>,
     /// Wakes the task when its queue is full.
     full: Arc<Notify>,
     next: AtomicU64,
 }
 
-struct Waiting {
-    token: u64,
-    answer: oneshot::Sender<Message>,
-    until: Instant,
-}
+type Question = (u64, Waiting<Message>);
 
 impl Mux {
     /// Subscribes to the answers; ends when `closing` fires.
     pub(super) async fn open(connection: Arc<Connection>, closing: CancellationToken) -> Result<Arc<Self>, Error> {
         let prefix = format!("{}.", connection.client().new_inbox());
-        let (waiting, questions) = mpsc::channel(QUEUE);
+        let (asked, questions) = mpsc::channel(QUEUE);
         let all = Wanted { subject: format!("{prefix}*").into(), group: None };
         let answers = Subscriptions::open(connection.clone(), vec![all]).await?;
         let full = Arc::new(Notify::new());
         let task = find(prefix.clone(), answers, questions, full.clone());
         tokio::spawn(closing.run_until_cancelled_owned(task));
-        Ok(Arc::new(Self { connection, prefix, waiting, full, next: AtomicU64::new(0) }))
+        Ok(Arc::new(Self { connection, prefix, questions: asked, full, next: AtomicU64::new(0) }))
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// Asks and waits for the answer.
+    /// Asks and waits for the answer, so long in all.
     ///
     /// # Errors
     ///
@@ -85,13 +83,13 @@ impl Mux {
     ) -> Result<Message, Error> {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let reply = Subject::from(format!("{}{token}", self.prefix));
-        let (answer, answered) = oneshot::channel();
+        let (waiting, answered) = Waiting::new(Some(Instant::now() + limit));
         // The task looks into the queue when an answer comes. Being woken for each question would take as long as asking it.
-        match self.waiting.try_send(Waiting { token, answer, until: Instant::now() + limit }) {
+        match self.questions.try_send((token, waiting)) {
             Ok(()) => {}
-            Err(TrySendError::Full(waiting)) => {
+            Err(TrySendError::Full(question)) => {
                 self.full.notify_one();
-                if self.waiting.send(waiting).await.is_err() {
+                if self.questions.send(question).await.is_err() {
                     return Err(Error::shutting_down());
                 }
             }
@@ -118,14 +116,14 @@ impl Mux {
 }
 
 /// The task that owns the table of questions.
-async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::Receiver<Waiting>, full: Arc<Notify>) {
-    let mut table: FxHashMap<u64, (oneshot::Sender<Message>, Instant)> = FxHashMap::default();
+async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::Receiver<Question>, full: Arc<Notify>) {
+    let mut table: FxHashMap<u64, Waiting<Message>> = FxHashMap::default();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let message = tokio::select! {
             biased;
             now = sweep.tick() => {
-                table.retain(|_, (answer, until)| !answer.is_closed() && *until > now);
+                table.retain(|_, waiting| !waiting.is_over() && !waiting.is_late(now));
                 None
             }
             () = full.notified() => None,
@@ -134,16 +132,16 @@ async fn find(prefix: String, mut answers: Subscriptions, mut questions: mpsc::R
         // A question is in the queue before it leaves.
         loop {
             match questions.try_recv() {
-                Ok(Waiting { token, answer, until }) => drop(table.insert(token, (answer, until))),
+                Ok((token, waiting)) => drop(table.insert(token, waiting)),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
         let Some(message) = message else { continue };
         let token = message.subject.strip_prefix(&*prefix).and_then(|token| token.parse().ok());
-        if let Some((answer, _)) = token.and_then(|token: u64| table.remove(&token)) {
+        if let Some(mut waiting) = token.and_then(|token: u64| table.remove(&token)) {
             // A caller that has gone needs no answer.
-            drop(answer.send(message));
+            waiting.tell(message);
         }
     }
 }

@@ -150,10 +150,9 @@ impl Names {
         }
         let subject = make();
         made.rcu(|known| {
-            let mut known = FxHashMap::clone(known);
-            if known.len() < KEPT {
-                known.insert(name.into(), subject.clone());
-            }
+            // Nodes come and go under new names: once it is full, those that are there now are kept instead.
+            let mut known = if known.len() < KEPT { FxHashMap::clone(known) } else { FxHashMap::default() };
+            known.insert(name.into(), subject.clone());
             known
         });
         subject
@@ -184,6 +183,19 @@ mod tests {
         assert_ne!(token("n.a.b"), token("n.a-b"));
         assert_eq!(untoken(&token("n.a.b")), "n.a.b");
         assert_ne!(Names::new("a").node("b.request", "probe"), Names::new("a").node("b", "request.probe"));
+    }
+
+    #[test]
+    fn subjects_that_are_asked_for_now_are_kept() {
+        let names = Names::new("a");
+        let kept = |node: &str| names.made[Often::Request as usize].load().contains_key(node);
+        for number in 0..=KEPT {
+            let node = format!("n{number}");
+            assert_eq!(&*names.requests(&node), format!("a.node.{node}.request"));
+            assert!(kept(&node));
+        }
+        assert!(!kept("n0"));
+        assert!(names.made[Often::Request as usize].load().len() <= KEPT);
     }
 
     #[test]

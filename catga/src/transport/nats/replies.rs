@@ -1,6 +1,6 @@
 //! What comes back for the requests of a node: replies, and that nobody was there to take a frame of requests.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, pin::Pin, sync::Arc, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject};
 use futures_util::{
@@ -9,7 +9,7 @@ use futures_util::{
 };
 use rustc_hash::FxHashMap;
 use tokio::{sync::mpsc, time::Interval};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     inbox::{Subscriptions, unreadable},
@@ -25,7 +25,7 @@ use crate::{
 /// so within milliseconds.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// What that of the subject begins with to which the server says that nobody took a frame.
+/// What the last token of a subject begins with to which the server says that nobody took a frame.
 const NOBODY: &str = "nobody-";
 
 /// What the subject of a node begins with to which the server says that nobody took a frame.
@@ -46,27 +46,48 @@ pub(super) struct Sent {
 }
 
 struct Replies {
-    subscriptions: Subscriptions,
+    source: Source,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     sent: mpsc::Receiver<Sent>,
     /// Frames that left lately, by number: those of now, and of the time before.
     left: [FxHashMap<u64, Sent>; 2],
     rotate: Interval,
 }
 
-/// What comes back, until `closing` fires.
+/// Where it comes from.
+enum Source {
+    Open(Subscriptions),
+    /// What the server had sent when nothing more was wanted.
+    Rest(BoxStream<'static, Message>),
+    Over,
+}
+
+/// What comes back, until `closing` fires, and what the server has sent by then.
 pub(super) fn stream(
     subscriptions: Subscriptions,
     sent: mpsc::Receiver<Sent>,
     closing: CancellationToken,
 ) -> BoxStream<'static, Vec<Reply>> {
-    let replies = Replies { subscriptions, sent, left: Default::default(), rotate: tokio::time::interval(REMEMBERED) };
-    let next = async |mut replies: Replies| Some((replies.next().await, replies));
-    stream::unfold(replies, next).take_until(closing.cancelled_owned()).boxed()
+    let (source, closing) = (Source::Open(subscriptions), Box::pin(closing.cancelled_owned()));
+    let replies =
+        Replies { source, closing, sent, left: Default::default(), rotate: tokio::time::interval(REMEMBERED) };
+    let next = async |mut replies: Replies| Some((replies.next().await?, replies));
+    stream::unfold(replies, next).boxed()
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Message> {
+        match self {
+            Self::Open(subscriptions) => Some(subscriptions.next().await),
+            Self::Rest(rest) => rest.next().await,
+            Self::Over => None,
+        }
+    }
 }
 
 impl Replies {
-    /// What comes next. Nothing is lost when the future is dropped.
-    async fn next(&mut self) -> Vec<Reply> {
+    /// What comes next; None when the server has sent everything.
+    async fn next(&mut self) -> Option<Vec<Reply>> {
         loop {
             let message = tokio::select! {
                 biased;
@@ -75,7 +96,13 @@ impl Replies {
                     self.left[0].clear();
                     continue;
                 }
-                message = self.subscriptions.next() => message,
+                message = self.source.next() => message?,
+                () = &mut self.closing, if matches!(self.source, Source::Open(_)) => {
+                    if let Source::Open(subscriptions) = mem::replace(&mut self.source, Source::Over) {
+                        self.source = Source::Rest(subscriptions.close().await.boxed());
+                    }
+                    continue;
+                }
             };
             // A frame is in the queue before it leaves. Nothing waits for it there: being woken for each frame that leaves
             // would take as long as sending it.
@@ -85,11 +112,11 @@ impl Replies {
             if message.status == Some(StatusCode::NO_RESPONDERS) {
                 let number = message.subject.rsplit(NOBODY).next().and_then(|number| number.parse::<u64>().ok());
                 if let Some(frame) = number.and_then(|number| self.left.iter_mut().find_map(|it| it.remove(&number))) {
-                    return nobody_took(&frame);
+                    return Some(nobody_took(&frame));
                 }
             } else if message.subject.ends_with(FRAME) {
                 match read(&message) {
-                    Ok(replies) => return replies,
+                    Ok(replies) => return Some(replies),
                     Err(error) => unreadable(&message, &error),
                 }
             }
