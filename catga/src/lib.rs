@@ -119,6 +119,7 @@ mod mediator;
 mod publishing;
 mod sending;
 mod signal;
+mod waiting;
 mod wiring;
 
 #[cfg(feature = "http")]

@@ -4,7 +4,7 @@ use super::source::{Source, rust_files};
 
 /// The modules of `catga/src`, floor by floor.
 const FLOORS: [&[&str]; 7] = [
-    &["error", "id"],
+    &["error", "id", "waiting"],
     &["message", "codec", "envelope", "frame", "dead_letter"],
     &["context", "extract", "handler", "registry", "checks"],
     &["middleware", "transport"],

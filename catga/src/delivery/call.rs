@@ -13,15 +13,16 @@ use tokio::{
 };
 
 use super::{
+    asks::{Ask, Heard},
     node::Node,
-    requests::{Ask, Heard, abandoned, millis},
+    requests::{abandoned, millis},
     server::LocalRequest,
-    waiting::Waiting,
 };
 use crate::{
     cluster::{routing::choose, snapshot::NodeView},
     envelope::{Envelope, RequestPart},
     error::{Error, ErrorKind, Outcome},
+    waiting::Waiting,
 };
 
 /// The pause between two probes of a node that is alive.

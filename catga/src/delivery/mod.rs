@@ -2,7 +2,7 @@
 //!
 //! [`lane`] carries events out and [`reliable`] those that are stored; [`events`] takes those of QoS 0 in, [`durable`] the
 //! reliable ones. [`call`] finds a node for a request and [`requests`] brings it there; [`server`] runs it and remembers
-//! what came of it. What tasks are handed is bounded by [`places`], and who waits for them is kept in [`waiting`].
+//! what came of it. What tasks are handed is bounded by [`places`]; [`waiting`](crate::waiting) is who waits for them.
 
 pub(crate) mod limits;
 
@@ -13,6 +13,7 @@ pub(crate) mod tasks;
 pub(crate) mod node;
 pub(crate) mod table;
 
+pub(crate) mod asks;
 pub(crate) mod call;
 pub(crate) mod durable;
 pub(crate) mod events;
@@ -30,5 +31,4 @@ pub(crate) mod shutdown;
 pub(crate) mod storing;
 mod suspects;
 mod unfinished;
-pub(crate) mod waiting;
 mod work;

@@ -12,12 +12,12 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    asks::Asks,
     counters::Counters,
     lane::Lane,
     limits::Limits,
     observe::{Observer, Occurrence},
     reliable::ReliableLane,
-    requests::Asks,
     server::LocalRequest,
     table::{HandlerTable, Route},
     tasks::Tasks,

@@ -25,12 +25,12 @@ use super::{
     places::Places,
     storing::{Storing, unconfirmed},
     tasks::Tasks,
-    waiting::Waiting,
 };
 use crate::{
     envelope::Envelope,
     error::{Error, ErrorKind},
     message::MessageInfo,
+    waiting::Waiting,
 };
 
 /// The most messages that share a frame: more would make what a crash repeats larger, and gain little.

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    asks::Heard,
     node::Node,
     observe::Occurrence,
     request_run::{Finished, RequestRun, conclude, is_final, start_request, too_late},
-    requests::Heard,
     round::{Recovery, Round},
-    waiting::Waiting,
 };
 use crate::{
     codec,
@@ -24,6 +23,7 @@ use crate::{
     id::content,
     idempotency::{Key, Memory, Verdict},
     middleware::gate::Entry,
+    waiting::Waiting,
 };
 
 /// A request of this node to itself that is to be remembered.

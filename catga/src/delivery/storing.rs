@@ -11,16 +11,12 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{
-    gather::gather,
-    places::Places,
-    reliable::Handed,
-    waiting::{Waiting, looks},
-};
+use super::{gather::gather, places::Places, reliable::Handed};
 use crate::{
     error::{Error, ErrorKind},
     frame::MAX_TOGETHER,
     transport::Link,
+    waiting::{Waiting, looks},
 };
 
 /// The most frames of a reliable lane that wait for the store. What comes to it together costs it less, and where it is far,

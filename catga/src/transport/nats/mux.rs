@@ -31,8 +31,8 @@ use super::{
     inbox::{Subscriptions, Wanted},
 };
 use crate::{
-    delivery::waiting::Waiting,
     error::{Error, ErrorKind},
+    waiting::Waiting,
 };
 
 /// How often the entries of callers are looked for that have gone, or have waited too long: none has a timer of its own.
