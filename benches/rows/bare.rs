@@ -1,16 +1,22 @@
 //! The native twins: the same work by hand with async-nats, as fast as it goes.
 //!
-//! Subjects are made beforehand, acknowledgements are awaited in a window, requests are answered where they arrive. No
-//! message has a header, but in one row: unlike catga, what is published twice is stored twice.
+//! Subjects are made beforehand, acknowledgements are awaited in a window, requests are answered where they arrive, nothing is
+//! cloned that can be shared. No message has a header, but in one row: unlike catga, what is published twice is stored twice.
+//!
+//! These are what the client offers for the purpose; `tuned` goes past it.
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use async_nats::{
-    Client, HeaderMap, Subject,
+    Client, ConnectOptions, HeaderMap, Message, Subject, Subscriber,
+    header::NATS_MESSAGE_ID,
     jetstream::{
         self, AckKind, Context,
         consumer::{Consumer, pull},
@@ -18,7 +24,7 @@ use async_nats::{
         stream::{self, StorageType, Stream},
     },
 };
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
@@ -27,7 +33,7 @@ use super::{
     load::Load,
     messages::{Ask, Order, Placed, Seen},
     ours::sum,
-    row::{ASLEEP, Run, Work, until_acknowledged},
+    row::{ASLEEP, Row, Run, Work, until_acknowledged},
     tally::{Tally, under_way},
     text,
 };
@@ -43,26 +49,39 @@ const WARM_UP_MESSAGES: u64 = 10_000;
 /// How many messages are asked for at a time, and how many of those may be open.
 const PULL: usize = 1_000;
 const OPEN: i64 = 10_000;
+/// How many messages wait for the connection, at most: nobody waits for room.
+const ROOM: usize = 1 << 16;
 
-async fn connect(run: &Run<'_>) -> Result<Client> {
-    async_nats::connect(run.server.url()).await.map_err(text)
+/// A client to be shared: a clone allocates.
+pub async fn connect(run: &Run<'_>) -> Result<Arc<Client>> {
+    let options = ConnectOptions::new().client_capacity(ROOM).skip_subject_validation(true);
+    options.connect(run.server.url()).await.map(Arc::new).map_err(text)
 }
 
-fn encode(message: &impl serde::Serialize) -> Result<Bytes> {
-    serde_json::to_vec(message).map(Bytes::from).map_err(text)
+/// About as many bytes as it takes are allocated at once.
+pub fn encode(message: &impl serde::Serialize, size: Option<usize>) -> Result<Bytes> {
+    let mut text = BytesMut::with_capacity(size.unwrap_or(70) + 26).writer();
+    serde_json::to_writer(&mut text, message).map_err(super::text)?;
+    Ok(text.into_inner().freeze())
 }
 
-fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M> {
+/// What the bytes say.
+pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M> {
     serde_json::from_slice(payload).map_err(text)
+}
+
+/// Returns when the server has the subscription, too.
+pub async fn subscribe(client: &Client, subject: Subject) -> Result<Subscriber> {
+    let subscriber = client.subscribe(subject).await.map_err(text)?;
+    client.request(ROUND_TRIP, Bytes::new()).await.map_err(text)?;
+    Ok(subscriber)
 }
 
 /// Events to a subscription.
 pub async fn publish(run: &mut Run<'_>) -> Result {
     let (size, tally) = (run.row.size, Tally::new(run.row.size, run.row.paced));
     let (receiver, sender) = (connect(run).await?, connect(run).await?);
-    let mut events = receiver.subscribe(SUBJECT).await.map_err(text)?;
-    // Its answer comes when the server has the subscription, too.
-    receiver.request(ROUND_TRIP, Bytes::new()).await.map_err(text)?;
+    let mut events = subscribe(&receiver, SUBJECT).await?;
     let counting = tally.clone();
     tokio::spawn(async move {
         while let Some(message) = events.next().await {
@@ -78,7 +97,7 @@ pub async fn publish(run: &mut Run<'_>) -> Result {
             let (sender, tally) = (sender.clone(), tally.clone());
             async move {
                 tally.room(number).await;
-                sender.publish(SUBJECT, encode(&Seen(Order::new(number, size)))?).await.map_err(text)
+                sender.publish(SUBJECT, encode(&Seen(Order::new(number, size)), size)?).await.map_err(text)
             }
         }
     };
@@ -86,8 +105,8 @@ pub async fn publish(run: &mut Run<'_>) -> Result {
 }
 
 /// A stream in files.
-pub async fn stream(run: &Run<'_>) -> Result<(Context, Stream)> {
-    let context = jetstream::new(connect(run).await?);
+pub async fn stream(run: &Run<'_>) -> Result<(Arc<Context>, Stream)> {
+    let context = jetstream::new(Client::clone(&*connect(run).await?));
     let config = stream::Config {
         name: run.name.clone(),
         subjects: vec![SUBJECT.to_string()],
@@ -95,7 +114,7 @@ pub async fn stream(run: &Run<'_>) -> Result<(Context, Stream)> {
         ..stream::Config::default()
     };
     let stream = context.create_stream(config).await.map_err(text)?;
-    Ok((context, stream))
+    Ok((Arc::new(context), stream))
 }
 
 /// Somebody who wants everything in it.
@@ -115,10 +134,10 @@ pub async fn store(run: &mut Run<'_>, id: bool) -> Result {
     let call = move |number| {
         let context = context.clone();
         async move {
-            let payload = encode(&Placed(Order::new(number, size)))?;
+            let payload = encode(&Placed(Order::new(number, size)), size)?;
             let stored = if id {
                 let mut headers = HeaderMap::new();
-                headers.insert("Nats-Msg-Id", format!("{:032x}", IDS.fetch_add(1, Relaxed)));
+                headers.insert(NATS_MESSAGE_ID, format!("{:032x}", IDS.fetch_add(1, Relaxed)));
                 context.publish_with_headers(SUBJECT, headers, payload).await
             } else {
                 context.publish(SUBJECT, payload).await
@@ -147,11 +166,15 @@ pub async fn store_window(run: &mut Run<'_>) -> Result {
 
 /// Stores messages until the number of the next one says that it is over. In a task of its own: what is polled outside of
 /// one runs on a third thread.
-pub async fn fill(context: &Context, size: Option<usize>, over: impl Fn(u64) -> bool + Send + 'static) -> Result<Load> {
+pub async fn fill(
+    context: &Arc<Context>,
+    size: Option<usize>,
+    over: impl Fn(u64) -> bool + Send + 'static,
+) -> Result<Load> {
     tokio::spawn(publish_window(context.clone(), size, over)).await.map_err(text)?
 }
 
-async fn publish_window(context: Context, size: Option<usize>, over: impl Fn(u64) -> bool) -> Result<Load> {
+async fn publish_window(context: Arc<Context>, size: Option<usize>, over: impl Fn(u64) -> bool) -> Result<Load> {
     let window = WINDOW.min(under_way(size) as usize);
     let mut pending = VecDeque::<PublishAckFuture>::with_capacity(window);
     let (began, mut number) = (Instant::now(), 0);
@@ -161,7 +184,7 @@ async fn publish_window(context: Context, size: Option<usize>, over: impl Fn(u64
         {
             oldest.await.map_err(text)?;
         }
-        let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number, size)))?).await.map_err(text)?;
+        let stored = context.publish(SUBJECT, encode(&Placed(Order::new(number, size)), size)?).await.map_err(text)?;
         pending.push_back(stored);
         number += 1;
     }
@@ -213,35 +236,40 @@ pub async fn deliver(run: &mut Run<'_>) -> Result {
 pub async fn ask(run: &mut Run<'_>) -> Result {
     let (size, tally) = (run.row.size, Tally::default());
     let (receiver, sender) = (connect(run).await?, connect(run).await?);
-    let mut requests = receiver.subscribe(SUBJECT).await.map_err(text)?;
-    // Its answer comes when the server has the subscription, too.
-    receiver.request(ROUND_TRIP, Bytes::new()).await.map_err(text)?;
-    let (asleep, counting) = (run.row.work == Work::AskSlow, tally.clone());
-    tokio::spawn(async move {
-        while let Some(message) = requests.next().await {
-            if let (Ok(ask), Some(reply)) = (decode::<Ask>(&message.payload), message.reply) {
-                counting.handled(ask.0.number);
-                if asleep {
-                    let receiver = receiver.clone();
-                    tokio::spawn(async move {
-                        tokio::time::sleep(ASLEEP).await;
-                        receiver.publish(reply, encode(&ask.0)?).await.map_err(text)
-                    });
-                } else {
-                    receiver.publish(reply, encode(&ask.0)?).await.map_err(text)?;
-                }
-            }
-        }
-        Ok::<_, String>(())
-    });
+    let requests = subscribe(&receiver, SUBJECT).await?;
+    tokio::spawn(answer(receiver, requests, run.row, tally.clone()));
     let call = move |number| {
         let sender = sender.clone();
         async move {
-            let reply = sender.request(SUBJECT, encode(&Ask(Order::new(number, size)))?).await.map_err(text)?;
-            let reply: Order = decode(&reply.payload)?;
-            (reply.number == number).then_some(()).ok_or_else(|| "the reply is for another request".to_owned())
+            let request = encode(&Ask(Order::new(number, size)), size)?;
+            is_reply(number, &sender.request(SUBJECT, request).await.map_err(text)?)
         }
     };
     let load = run.calls(call).await?;
     tally.check(load.calls, load.sum).await
+}
+
+/// Answers requests.
+pub async fn answer(receiver: Arc<Client>, mut requests: Subscriber, row: Row, counting: Tally) -> Result {
+    while let Some(message) = requests.next().await {
+        if let (Ok(ask), Some(reply)) = (decode::<Ask>(&message.payload), message.reply) {
+            counting.handled(ask.0.number);
+            if row.work == Work::AskSlow {
+                let receiver = receiver.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(ASLEEP).await;
+                    receiver.publish(reply, encode(&ask.0, row.size)?).await.map_err(text)
+                });
+            } else {
+                receiver.publish(reply, encode(&ask.0, row.size)?).await.map_err(text)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether this answers the request of that number.
+pub fn is_reply(number: u64, message: &Message) -> Result {
+    let reply: Order = decode(&message.payload)?;
+    (reply.number == number).then_some(()).ok_or_else(|| "the reply is for another request".to_owned())
 }

@@ -15,6 +15,7 @@ pub mod report;
 pub mod row;
 pub mod stats;
 pub mod tally;
+mod tuned;
 mod usage;
 
 use std::{

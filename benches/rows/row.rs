@@ -12,7 +12,7 @@ use super::{
     load::{Callers, Load},
     ours,
     stats::percentile,
-    text,
+    text, tuned,
     usage::Usage,
 };
 
@@ -46,6 +46,8 @@ pub struct Row {
 /// What a row does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
+    /// The same as another row, beside what the client has no function for.
+    Tuned(&'static Work),
     /// QoS 0 from one node to another.
     Publish,
     /// QoS 1 into the store, by callers who wait; the twin has as many.
@@ -97,6 +99,7 @@ pub const MAIN: &str = "main";
 const SIZES: &str = "sizes";
 const LOADS: &str = "loads";
 const TASKS: &str = "tasks";
+const TUNED: &str = "tuned";
 
 const KB: usize = 1024;
 
@@ -105,8 +108,12 @@ const WINDOW: &str = "one publisher, 512 in flight";
 const AXUM: &str = "axum that does nothing else";
 const INLINE: &str = "client.request, answered inline";
 
+const OWN: &str = "an inbox for each caller, no time limits";
+const AHEAD: &str = "one publisher, one inbox, 1,024 in flight";
+const ACK_ALL: &str = "pulls by hand, one acknowledgement for 32";
+
 /// All rows.
-pub const ROWS: [Row; 28] = [
+pub const ROWS: [Row; 33] = [
     row("publish", "QoS 0, publish to handler, two connections", TWO, 16, Work::Publish),
     row("store", "QoS 1, publish acknowledged", "each caller waits for its own acknowledgement", 256, Work::Store),
     row("store-window", "QoS 1, publish acknowledged", WINDOW, 256, Work::StoreWindow),
@@ -120,6 +127,11 @@ pub const ROWS: [Row; 28] = [
     row("send", "in process, `send`, default stack", "a boxed call", 1, Work::Send { layers: true }),
     row("http", "POST /orders, three nodes", AXUM, http::CONNECTIONS, Work::Http { nodes: 3 }),
     row("http-alone", "POST /orders, one node", AXUM, http::CONNECTIONS, Work::Http { nodes: 1 }),
+    row("store-tuned", "QoS 1, publish acknowledged", OWN, 256, Work::Tuned(&Work::Store)).of(TUNED),
+    row("window-tuned", "QoS 1, publish acknowledged", AHEAD, 256, Work::Tuned(&Work::StoreWindow)).of(TUNED),
+    row("all-tuned", "QoS 1, `publish_all`", AHEAD, 1, Work::Tuned(&Work::StoreAll)).of(TUNED),
+    row("deliver-tuned", "QoS 1, deliver, handle, acknowledge", ACK_ALL, 1, Work::Tuned(&Work::Deliver)).of(TUNED),
+    row("ask-tuned", "request and reply", OWN, 256, Work::Tuned(&Work::Ask)).of(TUNED),
     row("publish-1k", "QoS 0, publish to handler, 1 KB", TWO, 16, Work::Publish).sized(KB),
     row("publish-64k", "QoS 0, publish to handler, 64 KB", TWO, 16, Work::Publish).sized(64 * KB),
     row("store-1k", "QoS 1, publish acknowledged, 1 KB", WINDOW, 256, Work::StoreWindow).sized(KB),
@@ -256,7 +268,15 @@ impl Row {
     }
 
     async fn run(&self, side: Side, run: &mut Run<'_>) -> Result {
-        match (self.work, side) {
+        let work = match (self.work, side) {
+            (Work::Tuned(Work::Store), Side::Bare) => return tuned::store(run).await,
+            (Work::Tuned(Work::StoreWindow | Work::StoreAll), Side::Bare) => return tuned::store_window(run).await,
+            (Work::Tuned(Work::Deliver), Side::Bare) => return tuned::deliver(run).await,
+            (Work::Tuned(Work::Ask), Side::Bare) => return tuned::ask(run).await,
+            (Work::Tuned(work), _) => *work,
+            (work, _) => work,
+        };
+        match (work, side) {
             (Work::Publish, Side::Ours) => ours::publish(run).await,
             (Work::Publish, Side::Bare) => bare::publish(run).await,
             (Work::Store | Work::StoreOnce | Work::StoreWindow, Side::Ours) => ours::store(run).await,
@@ -268,7 +288,7 @@ impl Row {
             (Work::Deliver, Side::Bare) => bare::deliver(run).await,
             (Work::Ask | Work::AskSlow, Side::Ours) => ours::ask(run).await,
             (Work::Ask | Work::AskSlow, Side::Bare) => bare::ask(run).await,
-            (Work::Send { .. } | Work::Tasks(_) | Work::Http { .. }, _) => {
+            (Work::Send { .. } | Work::Tasks(_) | Work::Http { .. } | Work::Tuned(_), _) => {
                 Err("has a server of its own, or none".to_owned())
             }
         }
@@ -317,7 +337,7 @@ impl Run<'_> {
     /// Where the server took something else, too, while it was measured.
     pub fn messages_a_frame(&mut self, messages: u64, frames: f64) {
         // There and back.
-        let legs = if matches!(self.row.work, Work::Ask | Work::AskSlow) { 2 } else { 1 };
+        let legs = if matches!(self.row.work, Work::Ask | Work::AskSlow | Work::Tuned(Work::Ask)) { 2 } else { 1 };
         self.figure.frame = Some((messages * legs) as f64 / frames);
     }
 }
