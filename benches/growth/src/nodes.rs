@@ -45,6 +45,11 @@ async fn measure(count: usize, server: Option<&Server>) -> Result {
         let id = server.and_then(Server::id).map(|id| usage::processor(&id.to_string()));
         id.unwrap_or(Ok(Duration::ZERO))
     };
+    // How many messages the server has taken: requests and replies, each in a frame.
+    let taken = || -> Result<Option<f64>> {
+        let answer = server.map(|server| server.monitor("/varz")).transpose()?;
+        Ok(answer.and_then(|answer| answer.field("in_msgs")?.parse().ok()))
+    };
     let broker = InProcess::new();
     let (before, began) = (usage::memory("self")?, Instant::now());
     let (own, other) = (usage::processor("self")?, of_server()?);
@@ -77,6 +82,7 @@ async fn measure(count: usize, server: Option<&Server>) -> Result {
         kilobytes / count as f64,
     );
 
+    let frames = taken()?;
     let (own, other, began) = (usage::processor("self")?, of_server()?, Instant::now());
     let sender = nodes[0].clone();
     let call = move |number| {
@@ -94,6 +100,9 @@ async fn measure(count: usize, server: Option<&Server>) -> Result {
         each(usage::processor("self")? - own),
         each(of_server()? - other),
     );
+    if let Some((after, before)) = taken()?.zip(frames) {
+        println!("  messages a frame, there and back: {:.1}", 2.0 * calls as f64 / (after - before));
+    }
 
     let (own, other) = (usage::processor("self")?, of_server()?);
     tokio::time::sleep(IDLE).await;
