@@ -45,10 +45,10 @@ const ROUND_TRIP: Subject = Subject::from_static("$SYS.REQ.USER.INFO");
 /// How many messages wait for their acknowledgement.
 const WINDOW: usize = 512;
 /// How many messages are stored before anything is measured.
-const WARM_UP_MESSAGES: u64 = 10_000;
+pub const WARM_UP_MESSAGES: u64 = 10_000;
 /// How many messages are asked for at a time, and how many of those may be open.
-const PULL: usize = 1_000;
-const OPEN: i64 = 10_000;
+pub const PULL: usize = 1_000;
+pub const OPEN: i64 = 10_000;
 /// How many messages wait for the connection, at most: nobody waits for room.
 const ROOM: usize = 1 << 16;
 
@@ -60,9 +60,9 @@ pub async fn connect(run: &Run<'_>) -> Result<Arc<Client>> {
 
 /// About as many bytes as it takes are allocated at once.
 pub fn encode(message: &impl serde::Serialize, size: Option<usize>) -> Result<Bytes> {
-    let mut text = BytesMut::with_capacity(size.unwrap_or(70) + 26).writer();
-    serde_json::to_writer(&mut text, message).map_err(super::text)?;
-    Ok(text.into_inner().freeze())
+    let mut bytes = BytesMut::with_capacity(size.unwrap_or(70) + 26).writer();
+    serde_json::to_writer(&mut bytes, message).map_err(text)?;
+    Ok(bytes.into_inner().freeze())
 }
 
 /// What the bytes say.
@@ -208,7 +208,7 @@ pub async fn drain(consumer: &Consumer<pull::Config>, size: Option<usize>, tally
         }
         Ok::<_, String>(())
     };
-    let work = tokio::spawn(work);
+    let work = tokio::spawn(said(work));
     let checked = tally.check(stored.calls, stored.sum).await;
     // The last acknowledgements leave.
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -237,7 +237,7 @@ pub async fn ask(run: &mut Run<'_>) -> Result {
     let (size, tally) = (run.row.size, Tally::default());
     let (receiver, sender) = (connect(run).await?, connect(run).await?);
     let requests = subscribe(&receiver, SUBJECT).await?;
-    tokio::spawn(answer(receiver, requests, run.row, tally.clone()));
+    tokio::spawn(said(answer(receiver, requests, run.row, tally.clone())));
     let call = move |number| {
         let sender = sender.clone();
         async move {
@@ -247,6 +247,13 @@ pub async fn ask(run: &mut Run<'_>) -> Result {
     };
     let load = run.calls(call).await?;
     tally.check(load.calls, load.sum).await
+}
+
+/// Says why work in a task of its own ended, which the one who counts would miss.
+pub async fn said(work: impl Future<Output = Result>) {
+    if let Err(error) = work.await {
+        eprintln!("the other end: {error}");
+    }
 }
 
 /// Answers requests.

@@ -15,12 +15,14 @@ use async_nats::{
     jetstream::consumer::{AckPolicy, pull},
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Result,
-    bare::{self, SUBJECT, answer, connect, decode, encode, fill, is_reply, subscribe},
+    bare::{
+        self, OPEN, PULL, SUBJECT, WARM_UP_MESSAGES, answer, connect, decode, encode, fill, is_reply, said, subscribe,
+    },
     load::Load,
     messages::{Ask, Order, Placed},
     ours::sum,
@@ -29,14 +31,10 @@ use super::{
     text,
 };
 
-/// How many messages wait for their acknowledgement: as many as with catga.
+/// How many messages wait for their acknowledgement: as many as those of `publish_all`.
 const WINDOW: u64 = 1_024;
-/// How many messages are stored before anything is measured.
-const WARM_UP_MESSAGES: u64 = 10_000;
-/// How many are acknowledged at a time, asked for at a time, and open.
+/// How many are acknowledged at a time.
 const TOGETHER: usize = 32;
-const PULL: usize = 1_000;
-const OPEN: i64 = 10_000;
 
 /// Where a caller sends from, and hears its answers: it has one call at a time.
 struct Line {
@@ -169,7 +167,7 @@ pub async fn deliver(run: &mut Run<'_>) -> Result {
     let deliveries = subscribe(&client, inbox.clone()).await?;
     run.start()?;
     tally.expect(load.calls);
-    let work = tokio::spawn(take(client, inbox, next, deliveries, tally.clone()));
+    let work = tokio::spawn(said(take(client, inbox, next, deliveries, tally.clone())));
     tally.check(load.calls, load.sum).await?;
     let took = tally.took().ok_or("nothing was handled")?;
     let calls = load.calls;
@@ -208,7 +206,7 @@ pub async fn ask(run: &mut Run<'_>) -> Result {
     let (size, tally) = (run.row.size, Tally::default());
     let (receiver, sender) = (connect(run).await?, connect(run).await?);
     let requests = subscribe(&receiver, SUBJECT).await?;
-    tokio::spawn(answer(receiver, requests, run.row, tally.clone()).map(drop));
+    tokio::spawn(said(answer(receiver, requests, run.row, tally.clone())));
     let lines = lines(&sender, run.callers.number).await?;
     let call = move |number: u64| {
         let lines = lines.clone();

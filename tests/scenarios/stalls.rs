@@ -3,22 +3,25 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use catga::{
-    Event, Limits, Mediator, Outcome, State, handler,
+    Error, ErrorKind, Event, Limits, Mediator, Outcome, State, handler,
     testing::{Fault, Harness},
 };
 use catga_tests::Log;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
-    link::GuardedBroker,
+    link::{Before, GuardedBroker, Step},
     requests::{Work, member},
 };
 
@@ -33,15 +36,15 @@ async fn note(event: Noted, State(log): State<Log>) {
     log.add(event.number.to_string());
 }
 
-/// A node whose requests and events leave until the flag is set.
-async fn stalling(harness: &Harness, log: &Log, queue: usize) -> (Mediator, Arc<AtomicBool>) {
-    let stalls = Arc::new(AtomicBool::new(false));
-    let flag = stalls.clone();
-    let before = Arc::new(move |_| -> futures_util::future::BoxFuture<'static, _> {
-        match flag.load(Ordering::SeqCst) {
-            true => Box::pin(std::future::pending()),
-            false => Box::pin(std::future::ready(Ok(()))),
-        }
+/// A node whose requests and events leave while it is not told otherwise.
+async fn stalling(harness: &Harness, log: &Log, queue: usize) -> (Mediator, watch::Sender<bool>) {
+    let (stalls, stalled) = watch::channel(false);
+    let before: Before = Arc::new(move |_| {
+        let mut stalled = stalled.clone();
+        Box::pin(async move {
+            let _ = stalled.wait_for(|stalls| !stalls).await;
+            Ok(())
+        })
     });
     let broker = GuardedBroker { inner: harness.broker().clone(), before };
     let builder = harness.node_on(broker, "caller").discover(false).state(log.clone()).handler(note);
@@ -73,7 +76,8 @@ async fn requests_that_do_not_leave_end_in_time_and_leave_no_more() {
     let _member = member(&harness, "node1", &log).await;
     caller.send(Work { millis: 0 }).await.unwrap();
     let before = log.len();
-    stalls.store(true, Ordering::SeqCst);
+    stalls.send_replace(true);
+    let mut may_run = 0;
     for wave in 0..3 {
         let send = async |_| {
             let start = Instant::now();
@@ -84,19 +88,22 @@ async fn requests_that_do_not_leave_end_in_time_and_leave_no_more() {
         let outcomes = join_all((0..40).map(send)).await;
         let never_left = outcomes.iter().filter(|outcome| **outcome == Outcome::NotStarted).count();
         assert!(never_left >= 24, "wave {wave}: {outcomes:?}");
+        may_run += outcomes.len() - never_left;
     }
-    stalls.store(false, Ordering::SeqCst);
-    assert_eq!(log.len(), before);
+    stalls.send_replace(false);
+    sleep(Duration::from_secs(10)).await;
+    let runs = (log.len() - before) / 2;
+    assert!(runs <= may_run, "{runs} ran, and of {may_run} it was said that they may");
 }
 
 #[tokio::test(start_paused = true)]
 async fn events_that_a_store_never_takes_end_in_time_however_long_it_takes_none() {
     // Some that leave, some that are held, and some that find no room.
-    for first in [1_057, 1_073, 1_300] {
+    for (queue, first) in [(64, 1_057), (64, 1_073), (2_048, 3_000)] {
         let (harness, log) = (Harness::new(), Log::default());
-        let (node, stalls) = stalling(&harness, &log, 64).await;
+        let (node, stalls) = stalling(&harness, &log, queue).await;
         node.publish(Noted { number: 0 }).await.unwrap();
-        stalls.store(true, Ordering::SeqCst);
+        stalls.send_replace(true);
         let publish = async |at: u64, number: u32| {
             sleep(Duration::from_secs(at)).await;
             timeout(IN_TIME, node.publish(Noted { number })).await.expect("it ends").unwrap_err();
@@ -105,4 +112,24 @@ async fn events_that_a_store_never_takes_end_in_time_however_long_it_takes_none(
         tokio::join!(wave(0, first), wave(2, 32), wave(6, 20));
         assert_eq!(log.len(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_refused_says_nothing_of_the_one_that_runs() {
+    let (harness, log) = (Harness::new(), Log::default());
+    let asked = Arc::new(AtomicUsize::new(0));
+    // The request, a probe, and then the request once more, which does not leave.
+    let count = asked.clone();
+    let before: Before = Arc::new(move |step| {
+        let refuses = step == Step::Request && count.fetch_add(1, Ordering::SeqCst) == 2;
+        let refused = || Error::new(ErrorKind::Transport, Outcome::NotStarted, "no connection for a moment");
+        Box::pin(std::future::ready(if refuses { Err(refused()) } else { Ok(()) }))
+    });
+    let broker = GuardedBroker { inner: harness.broker().clone(), before };
+    let caller = harness.node_on(broker, "caller").discover(false).build().await.unwrap();
+    let _members = [member(&harness, "node1", &log).await, member(&harness, "node2", &log).await];
+    let handled_by = caller.send(Work { millis: 1_000 }).await.unwrap();
+    assert!(asked.load(Ordering::SeqCst) > 2);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(log.lines(), [format!("start {handled_by}"), format!("end {handled_by}")]);
 }

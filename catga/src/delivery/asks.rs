@@ -42,13 +42,15 @@ pub(crate) enum Heard {
 pub(super) mod turn {
     /// Nobody, and the task may sleep.
     pub(in crate::delivery) const CLOSED: u8 = 0;
-    /// Whoever comes first; the task looks now and then.
+    /// Whoever comes first: nobody is waited for. The task looks now and then.
     pub(in crate::delivery) const OPEN: u8 = 1;
     /// Somebody whom the task has not met.
     pub(in crate::delivery) const TAKEN: u8 = 2;
 }
 
 /// The callers' side of the task.
+// In cache lines of its own: every call writes to it.
+#[repr(align(128))]
 pub(crate) struct Asks {
     /// Has room for whatever has a place.
     queue: mpsc::Sender<Ask>,

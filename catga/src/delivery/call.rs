@@ -216,8 +216,9 @@ impl Call {
                     }
                 }
                 Err(waiting) => {
-                    if !self.hand_over(Ask { node: target.clone(), envelope, deadline: self.deadline, waiting }).await {
-                        return Asked::NotSent;
+                    let ask = Ask { node: target.clone(), envelope, deadline: self.deadline, waiting };
+                    if let Err(ended) = self.hand_over(ask).await {
+                        return ended;
                     }
                 }
             }
@@ -247,7 +248,16 @@ impl Call {
         // Every time that the node is asked again there is one more reply to wait for; the first one counts.
         let mut replies = FuturesUnordered::from_iter([heard]);
         loop {
-            let Some(pong) = self.send(target, true).await else { return Asked::TimedOut };
+            let pong = tokio::select! {
+                biased;
+                reply = next_reply(&self.node, &mut replies) => return Asked::Answered(reply),
+                pong = self.send(target, true) => pong,
+            };
+            let pong = match pong {
+                Ok(pong) => pong,
+                Err(Asked::NotSent) => return Asked::TimedOut,
+                Err(_) => return Asked::Answered(Err(abandoned(&self.node))),
+            };
             let mut pong = FuturesUnordered::from_iter([pong]);
             let probe_ends = (Instant::now() + self.node.limits.probe_timeout).min(self.deadline);
             let answer = tokio::time::timeout_at(probe_ends, async {
@@ -269,7 +279,12 @@ impl Call {
                 _ if Instant::now() >= self.deadline => return Asked::TimedOut,
                 Ok(Probed::Gone) | Err(_) => return Asked::Gone,
             };
-            replies.extend(self.send(target, false).await);
+            let again = tokio::select! {
+                biased;
+                reply = next_reply(&self.node, &mut replies) => return Asked::Answered(reply),
+                again = self.send(target, false) => again,
+            };
+            replies.extend(again.ok());
             let silent_until = probe_at.min(self.deadline);
             match tokio::time::timeout_at(silent_until, next_reply(&self.node, &mut replies)).await {
                 Ok(reply) => return Asked::Answered(reply),
@@ -279,12 +294,11 @@ impl Call {
         }
     }
 
-    /// Hands the request once more, or a probe in its place, to the task that sends. None if there was no room by the
-    /// deadline.
-    async fn send(&self, target: &Arc<str>, probe: bool) -> Option<Hearing> {
+    /// Hands the request once more, or a probe in its place, to the task that sends.
+    async fn send(&self, target: &Arc<str>, probe: bool) -> Result<Hearing, Asked> {
         let (waiting, heard) = Waiting::new(None);
         let (node, envelope, deadline) = (target.clone(), self.copy(Instant::now(), probe), self.deadline);
-        self.hand_over(Ask { node, envelope, deadline, waiting }).await.then_some(heard)
+        self.hand_over(Ask { node, envelope, deadline, waiting }).await.map(|()| heard)
     }
 
     /// Sends a request that goes alone; says how that ended if nobody needs to wait for a reply. Hot: nearly always there is
@@ -303,17 +317,18 @@ impl Call {
         }
     }
 
-    /// Hands a request over to the task that sends; says whether there was room by its deadline.
-    async fn hand_over(&self, ask: Ask) -> bool {
+    /// Hands a request over to the task that sends; an error is how it ended for want of a place.
+    async fn hand_over(&self, ask: Ask) -> Result<(), Asked> {
         let asks = &self.node.asks;
-        if !asks.places.try_take()
-            // Where the node has ended, who waits for the reply hears so.
-            && self.node.closed.run_until_cancelled(asks.places.take(ask.deadline)).await == Some(false)
-        {
-            return false;
+        if !asks.places.try_take() {
+            match self.node.closed.run_until_cancelled(asks.places.take(ask.deadline)).await {
+                Some(true) => {}
+                Some(false) => return Err(Asked::NotSent),
+                None => return Err(Asked::Answered(Err(self.node.why_closed().with_outcome(Outcome::NotStarted)))),
+            }
         }
         asks.hand_over(ask);
-        true
+        Ok(())
     }
 
     /// The request as it leaves, or a probe in its place.
@@ -354,11 +369,14 @@ fn queue<T: Send>(queue: &mpsc::Sender<T>, item: T, deadline: Instant) -> Queued
 /// Where a reply arrives.
 type Hearing = oneshot::Receiver<Heard>;
 
-/// The first reply to arrive. Replies that can no longer come are passed over while others may.
+/// The first reply to arrive. Replies that can no longer come are passed over while others may, and so is that a copy of the
+/// request was not begun: another copy may have been.
 async fn next_reply(node: &Node, replies: &mut FuturesUnordered<Hearing>) -> Result<Bytes, Error> {
     std::future::poll_fn(|cx| {
         loop {
             match replies.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(Heard::Reply(Err(error)))))
+                    if error.outcome() == Outcome::NotStarted && !replies.is_empty() => {}
                 Poll::Ready(Some(Ok(Heard::Reply(reply)))) => return Poll::Ready(reply),
                 Poll::Ready(Some(Ok(Heard::Silence(heard)))) => replies.push(heard),
                 Poll::Ready(Some(Ok(Heard::NotSent) | Err(_))) => {}

@@ -24,7 +24,8 @@ pub struct Limits {
     pub backoff: Duration,
     /// How many runs of one handler go on at the same time: 64. Enough to hide waiting, few enough for a connection pool.
     pub concurrency: usize,
-    /// How many messages wait in each queue: for a handler, for a lane, for a subscription: 4,096.
+    /// How many messages wait in each queue: for a handler, for a lane, for a subscription: 4,096. A reliable event counts until
+    /// the store has confirmed it.
     pub queue: usize,
     /// How many reliable events are delivered to a durable and not settled: 1,000.
     pub in_flight: usize,

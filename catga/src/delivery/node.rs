@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, time::Instant};
@@ -29,6 +30,9 @@ use crate::{
     id::MessageId,
     transport::{Capabilities, Link},
 };
+
+/// How long a transport may take to say why it ended.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A node: one member of an application, with its handlers and its connection to the others.
 // Apart from the count of its owners, which every call writes to, while all threads read this.
@@ -132,7 +136,9 @@ impl Node {
         if self.shutting_down.load(Ordering::Acquire) {
             return;
         }
-        if let Err(error) = self.link.backlog().await {
+        let silent = || Error::not_started(ErrorKind::Transport, "the transport ended, and does not answer");
+        let answer = tokio::time::timeout(PATIENCE, self.link.backlog()).await;
+        if let Err(error) = answer.unwrap_or_else(|_| Err(silent())) {
             // Only the task of the replies gets here.
             drop(self.cut_off.set(error.with_outcome(Outcome::NotStarted)));
         }

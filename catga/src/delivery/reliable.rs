@@ -77,10 +77,10 @@ impl ReliableLane {
 
     /// Stores an event for which the lane was taken. If the caller goes, a task goes on with it.
     pub(crate) fn store_alone(&self, envelope: Envelope, node: &Node, timeout: Duration) -> Confirmation {
-        let (link, places) = (node.link.clone(), self.places.clone());
+        let (link, place) = (node.link.clone(), Place(self.places.clone()));
         let storing = async move {
             let stored = link.store(vec![envelope]).await;
-            places.free(1);
+            drop(place);
             stored
         };
         // What comes after it must not leave before it because its task has had its turn.
@@ -117,14 +117,19 @@ impl ReliableLane {
 
     fn enter(&self, envelope: Envelope, deadline: Instant, timeout: Duration) -> Confirmation {
         let (waiting, stored) = Waiting::new(Some(deadline));
-        drop(self.queue.try_send((envelope, waiting)));
-        match () {
-            // It may have been handed over just when the task ended.
-            () if self.queue.is_closed() => Confirmation::Boxed(std::future::ready(Err(abandoned())).boxed()),
-            () if timeout >= self.usual => Confirmation::Lane(stored),
-            // The task does not look often enough for one that waits for so short a time.
-            () => Confirmation::Boxed(in_time(Confirmation::Lane(stored), deadline).boxed()),
+        let ended = |error| Confirmation::Boxed(std::future::ready(Err(error)).boxed());
+        if self.queue.try_send((envelope, waiting)).is_err() {
+            return ended(Error::shutting_down());
         }
+        if self.queue.is_closed() {
+            // It was handed over just when the task ended: perhaps nobody looks at it any more.
+            return ended(abandoned());
+        }
+        if timeout >= self.usual {
+            return Confirmation::Lane(stored);
+        }
+        // The task does not look often enough for one that waits for so short a time.
+        Confirmation::Boxed(in_time(Confirmation::Lane(stored), deadline).boxed())
     }
 
     /// Waits until everything that was handed over before has left, and the store has said what became of it.
@@ -141,6 +146,15 @@ impl ReliableLane {
         while self.places.taken() > 0 {
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+/// A place of the lane, until it is dropped.
+struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.free(1);
     }
 }
 

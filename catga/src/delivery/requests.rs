@@ -97,6 +97,7 @@ impl Requests {
                         self.let_the_next_go_alone();
                     }
                 },
+                // It has no end: the node of this task can send.
                 _ = self.asks.recv_many(&mut asks, most) => {
                     (self.awake, self.busy) = (true, true);
                     if leaving.is_none() && self.somebody_waits() {
@@ -137,6 +138,9 @@ impl Requests {
         let (now, probe_after) = (Instant::now(), self.node.limits.probe_after);
         let leave = self.held.len().min(most);
         for Ask { node, mut envelope, deadline, mut waiting } in self.held.drain(..leave) {
+            if deadline <= now {
+                waiting.tell(Heard::NotSent);
+            }
             if let Some(request) = &mut envelope.request
                 && !waiting.is_over()
             {

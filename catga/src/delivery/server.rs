@@ -80,19 +80,25 @@ impl Server {
         let node = self.node.clone();
         let (mut cancelled, mut closed) = (pin!(node.cancel.cancelled()), pin!(node.closed.cancelled()));
         let (mut requests, mut local, mut finished) = (Vec::new(), Vec::new(), Vec::new());
-        let mut given_up = false;
+        let (mut given_up, mut open) = (false, true);
         loop {
             tokio::select! {
                 biased;
                 _ = self.finished.recv_many(&mut finished, MAX_MESSAGES) => {}
-                count = self.requests.recv_many(&mut requests, MAX_MESSAGES), if !self.requests.is_closed() => {
-                    if count == 0 {
-                        self.requests.close();
-                    }
-                }
+                count = self.requests.recv_many(&mut requests, MAX_MESSAGES), if open => open = count > 0,
                 _ = self.local.recv_many(&mut local, MAX_MESSAGES) => {}
                 () = &mut cancelled, if !given_up => given_up = true,
                 () = &mut closed => return,
+            }
+            // What comes without a pause from other nodes holds up neither this node's own requests nor its end.
+            while local.len() < MAX_MESSAGES
+                && let Ok(request) = self.local.try_recv()
+            {
+                local.push(request);
+            }
+            given_up |= node.cancel.is_cancelled();
+            if node.closed.is_cancelled() {
+                return;
             }
             for finished in finished.drain(..) {
                 self.finish(finished);

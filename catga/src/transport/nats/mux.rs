@@ -92,8 +92,14 @@ impl Mux {
                 if self.questions.send(question).await.is_err() {
                     return Err(Error::shutting_down());
                 }
+                // Others may wait behind this one.
+                self.full.notify_one();
             }
             Err(TrySendError::Closed(_)) => return Err(Error::shutting_down()),
+        }
+        // It may have been put there just when the task ended.
+        if self.questions.is_closed() {
+            return Err(Error::shutting_down());
         }
         let asked = subject.clone();
         self.connection.hand_over(Outgoing { subject, payload, reply: Some(reply), headers }).await?;

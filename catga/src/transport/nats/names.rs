@@ -151,7 +151,8 @@ impl Names {
         let subject = make();
         made.rcu(|known| {
             // Nodes come and go under new names: once it is full, those that are there now are kept instead.
-            let mut known = if known.len() < KEPT { FxHashMap::clone(known) } else { FxHashMap::default() };
+            let full = known.len() >= KEPT && !known.contains_key(name);
+            let mut known = if full { FxHashMap::default() } else { FxHashMap::clone(known) };
             known.insert(name.into(), subject.clone());
             known
         });

@@ -25,6 +25,9 @@ use crate::{
 /// so within milliseconds.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
+/// How long what is under way is waited for when the node leaves: its callers wait, and whoever shuts it down.
+const LAST_ONES: Duration = Duration::from_millis(500);
+
 /// What the last token of a subject begins with to which the server says that nobody took a frame.
 const NOBODY: &str = "nobody-";
 
@@ -99,7 +102,8 @@ impl Replies {
                 message = self.source.next() => message?,
                 () = &mut self.closing, if matches!(self.source, Source::Open(_)) => {
                     if let Source::Open(subscriptions) = mem::replace(&mut self.source, Source::Over) {
-                        self.source = Source::Rest(subscriptions.close().await.boxed());
+                        let rest = subscriptions.close().await.take_until(Box::pin(tokio::time::sleep(LAST_ONES)));
+                        self.source = Source::Rest(rest.boxed());
                     }
                     continue;
                 }
