@@ -46,8 +46,9 @@ const ROUND_TRIP: Subject = Subject::from_static("$SYS.REQ.USER.INFO");
 const WINDOW: usize = 512;
 /// How many messages are stored before anything is measured.
 pub const WARM_UP_MESSAGES: u64 = 10_000;
-/// How many messages are asked for at a time, and how many of those may be open.
+/// How many messages are asked for at a time.
 pub const PULL: usize = 1_000;
+/// How many deliveries may be open.
 pub const OPEN: i64 = 10_000;
 /// How many messages wait for the connection, at most: nobody waits for room.
 const ROOM: usize = 1 << 16;
