@@ -183,9 +183,13 @@ fn check(counts: &[Counts], answered: u64) -> Result {
     Ok(())
 }
 
-/// Builds it as this program was built, and says where it is.
+/// The order service, built as this program is; [`measure`] runs what is there.
+pub fn build() -> Result {
+    shell::step("the order service", &mut shell::cargo("build --quiet --release -p order-service"))
+}
+
+/// Beside this program.
 fn order_service() -> Result<PathBuf> {
-    shell::output(&mut shell::cargo("build --quiet --release -p order-service"))?;
     let own = std::env::current_exe().map_err(text)?;
     Ok(own.with_file_name(format!("order-service{}", std::env::consts::EXE_SUFFIX)))
 }

@@ -29,7 +29,7 @@ use xtask::shell;
 
 use self::{
     report::Measured,
-    row::{Figure, MAIN, PART, ROWS, Row, Side},
+    row::{Figure, MAIN, PART, ROWS, Row, Side, Work},
 };
 
 /// What went wrong, in one sentence.
@@ -45,7 +45,7 @@ cargo xtask bench [--quick] [--only catga|bare] [ROW or GROUP ..]
 cargo xtask bench counts
 cargo xtask bench peers [--quick] [ROW ..]
 
-  --quick   three short runs of each side instead of five longer ones: the main rows in under two minutes
+  --quick   three short runs of each side instead of five longer ones: the main rows in under two minutes, builds aside
   --only    one side alone, for a profiler; writes nothing
   counts    system calls, allocations and memory of both sides for some of the rows
   peers     other frameworks beside both sides of some rows; it builds them first
@@ -85,6 +85,9 @@ fn run() -> Result<ExitCode> {
     }
     if chosen.is_empty() {
         chosen.extend(ROWS.into_iter().filter(|row| row.group == MAIN));
+    }
+    if sides.contains(&Side::Ours) && chosen.iter().any(|row| matches!(row.work, Work::Http { .. })) {
+        http::build()?;
     }
     let began = Instant::now();
     let rows: Vec<_> = chosen.iter().map(|row| Measured::new(*row, measure_row(row, &sides, measure))).collect();

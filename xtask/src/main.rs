@@ -16,10 +16,7 @@ mod processes;
 mod readme;
 mod service;
 
-use std::{
-    os::unix::process::CommandExt,
-    process::{Command, ExitCode},
-};
+use std::{os::unix::process::CommandExt, process::ExitCode};
 
 use xtask::{nats, shell};
 
@@ -96,7 +93,7 @@ fn become_cargo(arguments: &str, words: &[&str]) -> ExitCode {
 /// The same for the workspace in a folder of the repository.
 fn become_cargo_of(folder: &str, arguments: &str, words: &[&str]) -> ExitCode {
     let manifest = shell::root().join(folder).join("Cargo.toml");
-    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    let mut cargo = shell::cargo_here();
     cargo.args(arguments.split(' ')).arg("--manifest-path").arg(manifest).arg("--").args(words);
     if !folder.is_empty() {
         // Everything that is built stays in one folder.

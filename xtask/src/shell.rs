@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "it is read by the person who typed the command")]
 
 use std::{
+    ffi::OsStr,
     path::PathBuf,
     process::{Command, Stdio},
     time::Instant,
@@ -25,14 +26,32 @@ pub fn target() -> PathBuf {
 
 /// A command in the root of the repository, with nothing to read from its input.
 pub fn command(program: &str, arguments: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments.split_whitespace()).current_dir(root()).stdin(Stdio::null());
-    command
+    in_root(Command::new(program), arguments)
 }
 
-/// A cargo command; the same cargo that runs this program.
+/// A cargo command in the root of the repository.
 pub fn cargo(arguments: &str) -> Command {
-    command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments)
+    in_root(cargo_here(), arguments)
+}
+
+/// The same cargo that runs this program, in the folder where the person is.
+pub fn cargo_here() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo says to this program about its package. Build scripts that look at it would run anew, and all that depends
+    // on them would be compiled anew, whenever another program calls cargo.
+    let own = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    std::env::vars_os().filter(|(name, _)| own(name)).for_each(|(name, _)| {
+        cargo.env_remove(name);
+    });
+    cargo
+}
+
+fn in_root(mut command: Command, arguments: &str) -> Command {
+    command.args(arguments.split_whitespace()).current_dir(root()).stdin(Stdio::null());
+    command
 }
 
 /// Runs a step to its end; its output goes to the terminal.
@@ -73,4 +92,18 @@ fn shown(command: &Command) -> String {
     let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_called_as_if_by_the_person_and_builds_nothing_anew() {
+        let own = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "CARGO_MANIFEST_DIR"];
+        for name in own {
+            assert!(std::env::var_os(name).is_some(), "cargo says {name} to its tests");
+            assert!(cargo("build").get_envs().any(|change| change == (OsStr::new(name), None)), "{name} is kept");
+        }
+    }
 }
