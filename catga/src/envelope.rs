@@ -205,6 +205,11 @@ impl Envelope {
         }
     }
 
+    /// What its reply is found by; 0 where it is no request, which is nobody's.
+    pub(crate) fn token(&self) -> u64 {
+        self.request.as_ref().map_or(0, |request| request.token)
+    }
+
     /// How many bytes it takes in a queue or a store, at most.
     pub fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();

@@ -21,7 +21,7 @@ use crate::{
     envelope::Envelope,
     handler::{Given, Unpacked, begun},
     middleware::{
-        gate::{Entry, Permit},
+        gate::{Entry, Permit, Turn},
         run::{RunError, Started, finish_with_retries, start},
     },
     transport::EventQueue,
@@ -61,8 +61,8 @@ pub(crate) fn handle_here(
                 let mut started = start(begin, &handler.meter, |begin| begun(typed.start(Given::Copied(event), begin)));
                 match poll_in_place(&mut started, cx) {
                     Poll::Ready(Ok(())) => handled(node, handler, metadata, 1),
-                    Poll::Ready(Err(error)) => run().spawn(Err(error), pass.keep()),
-                    Poll::Pending => run().spawn(Ok(started), pass.keep()),
+                    Poll::Ready(Err(error)) => run().spawn(Some(Err(error)), Ok(pass.keep())),
+                    Poll::Pending => run().spawn(Some(Ok(started)), Ok(pass.keep())),
                 }
             }
             entry => run().enter(entry),
@@ -121,25 +121,9 @@ impl EventRun {
 
     /// Runs when it is the event's turn, in a task; drops the event if too many wait.
     fn enter(self, entry: Entry<'_>) {
-        let node = self.node.clone();
         match entry {
-            Entry::Now(pass) => {
-                let permit = pass.keep();
-                node.spawn_run(async move {
-                    let started = self.start(1);
-                    self.finish(Ok(started), permit).await;
-                });
-            }
-            Entry::Wait(turn) => node.spawn_run(async move {
-                // A gate that closes lets go of events of QoS 0.
-                match turn.await {
-                    Ok(permit) => {
-                        let started = self.start(1);
-                        self.finish(Ok(started), permit).await;
-                    }
-                    Err(_) => self.drop_event("the node shut down"),
-                }
-            }),
+            Entry::Now(pass) => self.spawn(None, Ok(pass.keep())),
+            Entry::Wait(turn) => self.spawn(None, Err(turn)),
             Entry::Full => self.drop_event("the queue of a handler is full"),
         }
     }
@@ -155,19 +139,32 @@ impl EventRun {
         start_event(&self.handler, self.content.given(), run)
     }
 
-    fn spawn(self, first: Result<Started<()>, RunError>, permit: Permit) {
+    /// Goes on to the end in a task, when it is the event's turn: with a run, if one has begun.
+    fn spawn(self, begun: Option<Result<Started<()>, RunError>>, entered: Result<Permit, Turn>) {
         let node = self.node.clone();
-        node.spawn_run(self.finish(first, permit));
+        node.spawn_run(async move {
+            let permit = match entered {
+                Ok(permit) => permit,
+                Err(turn) => match turn.await {
+                    Ok(permit) => permit,
+                    // A gate that closes lets go of events of QoS 0.
+                    Err(_) => return self.drop_event("the node shut down"),
+                },
+            };
+            let mut run = begun.unwrap_or_else(|| Ok(self.start(1)));
+            let (policy, limit) = (&self.handler.retry, self.handler.timeout);
+            let again = |attempt| {
+                self.node.counters.retries(1);
+                self.start(attempt)
+            };
+            let repeats = RunError::repeats_event;
+            let (result, attempts) = finish_with_retries(&mut run, policy, limit, None, repeats, again).await;
+            drop(permit);
+            self.end(result, attempts);
+        });
     }
 
-    async fn finish(self, first: Result<Started<()>, RunError>, permit: Permit) {
-        let (policy, limit) = (self.handler.retry, self.handler.timeout);
-        let again = |attempt| {
-            self.node.counters.retries(1);
-            self.start(attempt)
-        };
-        let (result, attempts) = finish_with_retries(first, policy, limit, None, RunError::repeats_event, again).await;
-        drop(permit);
+    fn end(&self, result: Result<(), RunError>, attempts: u32) {
         let (name, id, handler) = (self.handler.message.name, self.metadata.id, &self.handler.name);
         match result {
             Ok(()) => {
@@ -311,8 +308,8 @@ impl EventIntake {
                             let handled = || Occurrence::Handled { handler: handler.name.clone(), attempt: 1 };
                             self.node.observe(&envelope.name, envelope.id, handled);
                         }
-                        Poll::Ready(Err(error)) => run().spawn(Err(error), pass.keep()),
-                        Poll::Pending => run().spawn(Ok(started), pass.keep()),
+                        Poll::Ready(Err(error)) => run().spawn(Some(Err(error)), Ok(pass.keep())),
+                        Poll::Pending => run().spawn(Some(Ok(started)), Ok(pass.keep())),
                     }
                 }
                 entry => {

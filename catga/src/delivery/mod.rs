@@ -1,7 +1,7 @@
 //! How messages get from senders to handlers.
 //!
 //! [`lane`] carries events out and [`reliable`] those that are stored; [`events`] takes those of QoS 0 in, [`durable`] the
-//! reliable ones. [`call`] finds a node for a request and [`requests`] brings it there; [`server`] runs it and remembers
+//! reliable ones. [`call`] finds a node for a request, [`attempt`] asks it and [`requests`] brings it there; [`server`] runs it and remembers
 //! what came of it. What tasks are handed is bounded by [`places`]; [`waiting`](crate::waiting) is who waits for them.
 
 pub(crate) mod limits;
@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod table;
 
 pub(crate) mod asks;
+mod attempt;
 pub(crate) mod call;
 pub(crate) mod durable;
 pub(crate) mod events;

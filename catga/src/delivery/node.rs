@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{sync::mpsc, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{future::FutureExt as _, sync::CancellationToken, task::TaskTracker};
 
 use super::{
     asks::Asks,
@@ -118,8 +119,8 @@ impl Node {
 
     /// Spawns a run of a handler, which is given up at the end of the time to shut down.
     pub(crate) fn spawn_run(&self, run: impl Future<Output = ()> + Send + 'static) {
-        let cancel = self.cancel.clone();
-        self.tasks.spawn(async move { cancel.run_until_cancelled(run).await.unwrap_or_default() });
+        // As a parameter of an async function the run would take its place twice.
+        self.tasks.spawn(run.with_cancellation_token_owned(self.cancel.clone()).map(Option::unwrap_or_default));
     }
 
     /// Why this node takes no further work.

@@ -98,40 +98,50 @@ pub(super) fn conclude(
     (result, keep)
 }
 
+/// A run that has begun, or how it ended if that was at once, with its place; or the turn that it waits for.
+pub(super) type Entered = Result<(Result<Started<Bytes>, RunError>, Permit), Turn>;
+
 impl RequestRun {
-    /// Runs when it is its turn, if that comes by the deadline.
-    pub(super) async fn wait(self, turn: Turn, finish: mpsc::Sender<Finished>) {
-        let refused = match tokio::time::timeout_at(self.deadline, turn).await {
-            Ok(Ok(permit)) => {
-                let (started, _) = start_request(&self.node, &self.handler, &self.envelope, self.deadline, 1);
-                return self.finish(Ok(started), permit, finish).await;
-            }
-            Ok(Err(_)) => Error::shutting_down(),
-            Err(_) => too_late(),
-        };
-        drop(finish.send(Finished { key: self.key, result: Err(refused), keep: Keep::Nothing }).await);
+    /// Goes on to the end, once it is its turn if that comes by the deadline, and repeats a run by the handler's policy.
+    #[expect(clippy::manual_async_fn, reason = "what it is given would take its place in the future twice")]
+    pub(super) fn finish(
+        self,
+        entered: Entered,
+        finish: mpsc::Sender<Finished>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        async move {
+            let entered = match entered {
+                Ok(entered) => Ok(entered),
+                Err(turn) => match tokio::time::timeout_at(self.deadline, turn).await {
+                    Ok(Ok(permit)) => Ok((Ok(self.start(1)), permit)),
+                    Ok(Err(_)) => Err(Error::shutting_down()),
+                    Err(_) => Err(too_late()),
+                },
+            };
+            let (mut run, permit) = match entered {
+                Ok(entered) => entered,
+                Err(error) => {
+                    let refused = Finished { key: self.key, result: Err(error), keep: Keep::Nothing };
+                    return drop(finish.send(refused).await);
+                }
+            };
+            let (policy, limit, deadline) = (&self.handler.retry, self.handler.timeout, Some(self.deadline));
+            let again = |attempt| {
+                self.node.counters.retries(1);
+                self.start(attempt)
+            };
+            let repeats = RunError::repeats_request;
+            let (result, attempts) = finish_with_retries(&mut run, policy, limit, deadline, repeats, again).await;
+            let (result, keep) = conclude(&self.node, &self.handler, &self.envelope, result, attempts);
+            // The server lives as long as the node.
+            drop(finish.send(Finished { key: self.key, result, keep }).await);
+            // Only now: a node that stops waits for what has a permit, and then tells everybody else that nothing is known.
+            drop(permit);
+        }
     }
 
-    /// Goes on with a run that was started, to its end, and repeats it by the handler's policy.
-    pub(super) async fn finish(
-        self,
-        first: Result<Started<Bytes>, RunError>,
-        permit: Permit,
-        finish: mpsc::Sender<Finished>,
-    ) {
-        let (policy, limit) = (self.handler.retry, self.handler.timeout);
-        let again = |attempt| {
-            self.node.counters.retries(1);
-            start_request(&self.node, &self.handler, &self.envelope, self.deadline, attempt).0
-        };
-        let deadline = Some(self.deadline);
-        let running = finish_with_retries(first, policy, limit, deadline, RunError::repeats_request, again);
-        let (result, attempts) = running.await;
-        let (result, keep) = conclude(&self.node, &self.handler, &self.envelope, result, attempts);
-        // The server lives as long as the node.
-        drop(finish.send(Finished { key: self.key, result, keep }).await);
-        // Only now: a node that stops waits for what has a permit, and then tells everybody else that nothing is known.
-        drop(permit);
+    fn start(&self, attempt: u32) -> Started<Bytes> {
+        start_request(&self.node, &self.handler, &self.envelope, self.deadline, attempt).0
     }
 }
 

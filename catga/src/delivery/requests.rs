@@ -271,7 +271,7 @@ pub(super) fn millis(left: std::time::Duration) -> u64 {
 async fn leave(link: Arc<dyn Link>, frames: Vec<(Arc<str>, Vec<Envelope>)>) -> Vec<(u64, Error)> {
     let mut refused = Vec::new();
     for (node, batch) in frames {
-        let tokens: Vec<_> = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
+        let tokens: Vec<_> = batch.iter().map(Envelope::token).collect();
         if let Err(error) = link.request(&node, batch).await {
             let error = error.with_outcome(Outcome::NotStarted);
             refused.extend(tokens.into_iter().map(|token| (token, error.duplicate())));

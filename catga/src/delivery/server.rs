@@ -207,11 +207,7 @@ impl Server {
         };
         self.memory.claim(key.clone(), id, print, asker);
         let run = RequestRun { node: node.clone(), handler: handler.clone(), deadline, envelope, key };
-        let finish = self.finish.clone();
-        match entry {
-            Ok((first, permit)) => node.spawn_run(run.finish(first, permit, finish)),
-            Err(turn) => node.spawn_run(run.wait(turn, finish)),
-        }
+        node.spawn_run(run.finish(entry, self.finish.clone()));
     }
 
     fn finish(&mut self, finished: Finished) {

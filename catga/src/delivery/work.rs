@@ -71,7 +71,7 @@ impl Work {
         })
     }
 
-    async fn finish(&self, started: Started<()>, permit: Permit, node: &Node) -> RunResult {
+    async fn finish(&self, mut started: Started<()>, permit: Permit, node: &Node) -> RunResult {
         let running = started.finish(self.handler.timeout);
         let result = tokio::select! {
             biased;

@@ -114,17 +114,19 @@ impl<R: Send + 'static> Started<R> {
         self.poll_first(&mut TaskContext::from_waker(Waker::noop()))
     }
 
-    /// Runs to the end, at most for `limit`, and lets go of what the handler emitted.
-    pub(crate) async fn finish(mut self, limit: Duration) -> Result<R, RunError> {
-        let timing = self.timing.take();
+    /// Runs to the end, at most for `limit`, and lets go of what the handler emitted, and of everything that the run held. It
+    /// is borrowed: each future that it is moved into would keep a place for it.
+    pub(crate) async fn finish(&mut self, limit: Duration) -> Result<R, RunError> {
         let result = self.go_on(limit).await;
-        if let Some(timing) = timing {
+        if let Some(timing) = self.timing.take() {
             timing.end(&result);
         }
+        *self =
+            Self { running: Running::over(), context: None, reply: None, span: tracing::Span::none(), timing: None };
         result
     }
 
-    async fn go_on(mut self, limit: Duration) -> Result<R, RunError> {
+    async fn go_on(&mut self, limit: Duration) -> Result<R, RunError> {
         let reply = match self.reply.take() {
             Some(reply) => reply,
             None => {
@@ -143,9 +145,10 @@ impl<R: Send + 'static> Started<R> {
             }
         };
         // The handler's future may hold a context; it is gone before what it emitted leaves.
-        drop(self.running);
-        if let Some(context) = self.context.filter(Context::end) {
-            leave(context).await.map_err(|failure| RunError { failure, cause: Cause::NotEmitted })?;
+        self.running = Running::over();
+        if let Some(context) = self.context.take().filter(Context::end) {
+            let left = Box::pin(leave(context)).await;
+            left.map_err(|failure| RunError { failure, cause: Cause::NotEmitted })?;
         }
         Ok(reply)
     }
@@ -184,32 +187,32 @@ async fn leave(context: Context) -> Result<(), Failure> {
 }
 
 /// Finishes a run and repeats it by the policy, in place: for requests, and for events that nothing stores. Says how many
-/// runs there were.
+/// runs there were. What is given is a run, or how it ended; it is borrowed, as by [`Started::finish`].
 pub(crate) async fn finish_with_retries<R: Send + 'static>(
-    first: Result<Started<R>, RunError>,
-    policy: RetryPolicy,
+    run: &mut Result<Started<R>, RunError>,
+    policy: &RetryPolicy,
     limit: Duration,
     deadline: Option<Instant>,
     repeats: fn(&RunError) -> bool,
     again: impl Fn(u32) -> Started<R>,
 ) -> (Result<R, RunError>, u32) {
     let mut attempt = 1;
-    let mut result = match first {
-        Ok(started) => started.finish(limit).await,
-        Err(error) => Err(error),
-    };
-    while let Err(error) = &result {
+    loop {
+        let result = match run {
+            Ok(started) => started.finish(limit).await,
+            Err(error) => Err(error.clone()),
+        };
+        let Err(error) = &result else { return (result, attempt) };
         if attempt >= policy.attempts || !repeats(error) {
-            break;
+            return (result, attempt);
         }
         let at = Instant::now() + policy.jittered(attempt);
         // Nobody would wait for what starts then.
         if deadline.is_some_and(|deadline| at >= deadline) {
-            break;
+            return (result, attempt);
         }
         tokio::time::sleep_until(at).await;
         attempt += 1;
-        result = again(attempt).finish(limit).await;
+        *run = Ok(again(attempt));
     }
-    (result, attempt)
 }

@@ -44,7 +44,7 @@ impl Local {
     }
 
     /// Goes on with a run that was not ready at its first poll.
-    pub(super) async fn finish<T: Reply>(self, started: Started<T>, permit: Permit) -> Result<T, Error> {
+    pub(super) async fn finish<T: Reply>(self, mut started: Started<T>, permit: Permit) -> Result<T, Error> {
         let here = self.here();
         let result = here.by_the_deadline(started.finish(here.handler.timeout)).await?;
         drop(permit);
@@ -84,16 +84,16 @@ impl Local {
     ) -> Result<T, Error> {
         let here = self.here();
         let deadline = Instant::now() + here.patience;
-        let started = here.start(&*typed, Given::Copied(&*request), 1, here.patience);
+        let mut run = Ok(here.start(&*typed, Given::Copied(&*request), 1, here.patience));
         let again = |attempt| {
             here.node.counters.retries(1);
             let patience = deadline.saturating_duration_since(Instant::now());
             here.start(&*typed, Given::Copied(&*request), attempt, patience)
         };
-        let (policy, limit) = (here.handler.retry, here.handler.timeout);
+        let (policy, limit) = (&here.handler.retry, here.handler.timeout);
         let last = here.node.default_layers.then_some(deadline);
-        let run = finish_with_retries(Ok(started), policy, limit, last, RunError::repeats_request, again);
-        let (result, attempts) = here.by_the_deadline(run).await?;
+        let running = finish_with_retries(&mut run, policy, limit, last, RunError::repeats_request, again);
+        let (result, attempts) = here.by_the_deadline(running).await?;
         drop(permit);
         here.conclude(result, attempts)
     }

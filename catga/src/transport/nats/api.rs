@@ -105,7 +105,7 @@ impl Api {
         };
         let body = serde_json::to_vec(body).map(Bytes::from).map_err(unreadable)?;
         let subject = format!("$JS.API.{what}").into();
-        let answer = self.0.ask(subject, None, body, ANSWER).await.map_err(Failed::Unanswered)?;
+        let answer = self.0.ask(&subject, None, body, ANSWER).await.map_err(Failed::Unanswered)?;
         match serde_json::from_slice(&answer.payload).map_err(unreadable)? {
             Answer { error: Some(refusal) } => Err(Failed::Refused(refusal)),
             Answer { error: None } => serde_json::from_slice(&answer.payload).map_err(unreadable),

@@ -4,7 +4,6 @@
 //! it goes on to call itself connected. Whoever notices says so here, and gets a new client.
 
 use std::{
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -188,10 +187,11 @@ impl Connection {
         }
         // A clone of the client itself would cost more than the message.
         let client = self.client.load_full();
-        let mut sending = pin!(message.send(&client));
+        // In a box of its own: what waits for this is boxed, too, and above a thousand bytes the allocator takes a lock.
+        let mut sending = Box::pin(message.send(&client));
         let sent = match futures_util::poll!(sending.as_mut()) {
             Poll::Ready(sent) => Ok(sent),
-            Poll::Pending => timeout(PATIENCE, sending).await,
+            Poll::Pending => Box::pin(timeout(PATIENCE, sending)).await,
         };
         match sent {
             Ok(Ok(())) => Ok(()),

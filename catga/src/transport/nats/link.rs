@@ -116,6 +116,15 @@ impl NatsLink {
         }
     }
 
+    /// Reliable events as they are stored: the same ones have the same id.
+    fn parcel(&self, batch: &[Envelope]) -> Result<Option<Parcel>, Error> {
+        let Some(Envelope { name, .. }) = batch.first() else { return Ok(None) };
+        let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
+        let id = format!("{:032x}", fingerprint(&[name.as_bytes(), &ids]));
+        let payload = self.written(name, batch)?;
+        Ok(Some(Parcel { subject: self.names.reliable(name), id, delay: Duration::ZERO, payload }))
+    }
+
     async fn list(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let behind = match after {
             None => 0,
@@ -139,7 +148,7 @@ impl NatsLink {
 
     async fn send_requests(&self, node: &str, batch: Vec<Envelope>) -> Result<(), Error> {
         let probe = batch.iter().all(|envelope| envelope.request.as_ref().is_some_and(|request| request.probe));
-        let tokens = batch.iter().filter_map(|envelope| Some(envelope.request.as_ref()?.token)).collect();
+        let tokens = batch.iter().map(Envelope::token).collect();
         let frame = frame::encode_messages(&batch)?;
         let number = self.frames.fetch_add(1, Ordering::Relaxed);
         // Known before it leaves: the server may say at once that nobody is there. Where a thousand frames left and nothing
@@ -190,11 +199,8 @@ impl Link for NatsLink {
 
     fn store(&self, batch: Vec<Envelope>) -> BoxFuture<'_, Result<(), Error>> {
         async move {
-            let Some(name) = batch.first().map(|first| first.name.clone()) else { return Ok(()) };
-            let ids: Vec<u8> = batch.iter().flat_map(|envelope| envelope.id.as_u128().to_le_bytes()).collect();
-            let id = format!("{:032x}", fingerprint(&[name.as_bytes(), &ids]));
-            let payload = self.written(&name, &batch)?;
-            let parcel = Parcel { subject: self.names.reliable(&name), id, delay: Duration::ZERO, payload };
+            let Some(parcel) = self.parcel(&batch)? else { return Ok(()) };
+            drop(batch);
             self.events.put(&parcel).await.map(drop)
         }
         .boxed()

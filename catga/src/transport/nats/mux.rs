@@ -76,7 +76,7 @@ impl Mux {
     /// `NotStarted` when the question did not leave or nobody is there to answer it, `Unknown` when no answer came in time.
     pub(super) async fn ask(
         &self,
-        subject: Subject,
+        subject: &Subject,
         headers: Option<HeaderMap>,
         payload: Bytes,
         limit: Duration,
@@ -101,20 +101,20 @@ impl Mux {
         if self.questions.is_closed() {
             return Err(Error::shutting_down());
         }
-        let asked = subject.clone();
-        self.connection.hand_over(Outgoing { subject, payload, reply: Some(reply), headers }).await?;
+        let question = Outgoing { subject: subject.clone(), payload, reply: Some(reply), headers };
+        self.connection.hand_over(question).await?;
         match answered.await {
             Ok(message) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(Error::not_started(
                 ErrorKind::NotFound,
                 format!(
-                    "nobody answers at `{asked}`: JetStream is off, has no leader now, or what is asked for does not exist"
+                    "nobody answers at `{subject}`: JetStream is off, has no leader now, or what is asked for does not exist"
                 ),
             )),
             Ok(message) => Ok(message),
             Err(_) => {
-                let refused = self.connection.is_refused(&asked).then_some(": it does not permit that");
+                let refused = self.connection.is_refused(subject).then_some(": it does not permit that");
                 let text =
-                    format!("the server did not answer at `{asked}` within {limit:?}{}", refused.unwrap_or_default());
+                    format!("the server did not answer at `{subject}` within {limit:?}{}", refused.unwrap_or_default());
                 Err(Error::unknown(ErrorKind::TimedOut, text))
             }
         }

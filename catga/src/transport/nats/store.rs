@@ -101,7 +101,7 @@ impl Store {
         let mut doubt = false;
         loop {
             let headers = Some(self.headers(parcel));
-            let asked = self.mux.ask(parcel.subject.clone(), headers, parcel.payload.clone(), CONFIRMATION);
+            let asked = self.mux.ask(&parcel.subject, headers, parcel.payload.clone(), CONFIRMATION);
             let error = match asked.await {
                 Ok(message) => match serde_json::from_slice::<Answer>(&message.payload) {
                     Ok(Answer { error: None, stream, seq }) if *stream == *self.stream => return Ok(seq),
@@ -140,7 +140,7 @@ impl Store {
                 Err(error) => {
                     doubt |= error.outcome() == Outcome::Unknown;
                     if error.kind() == ErrorKind::NotFound
-                        && let Err(error) = self.streams.ensure().await
+                        && let Err(error) = Box::pin(self.streams.ensure()).await
                     {
                         tracing::warn!(target: "catga::nats", %error, stream = %self.stream, "the stream is not there");
                     }
