@@ -118,13 +118,15 @@ impl RequestRun {
                     Err(_) => Err(too_late()),
                 },
             };
-            let (mut run, permit) = match entered {
+            let (run, permit) = match entered {
                 Ok(entered) => entered,
                 Err(error) => {
                     let refused = Finished { key: self.key, result: Err(error), keep: Keep::Nothing };
                     return drop(finish.send(refused).await);
                 }
             };
+            // Below its permit: a run that is cut off is over before another one has its place.
+            let mut run = run;
             let (policy, limit, deadline) = (&self.handler.retry, self.handler.timeout, Some(self.deadline));
             let again = |attempt| {
                 self.node.counters.retries(1);

@@ -51,8 +51,8 @@ impl Work {
     pub(super) async fn run(&self, begun: Begun, node: &Arc<Node>) -> RunResult {
         let running = async {
             match begun {
-                Begun::Started(started, permit) => self.finish(started, permit, node).await,
-                Begun::Admitted(permit) => self.finish(self.start(node), permit, node).await,
+                Begun::Started(started, permit) => self.finish(permit, started, node).await,
+                Begun::Admitted(permit) => self.finish(permit, self.start(node), node).await,
             }
         };
         AssertUnwindSafe(running)
@@ -71,13 +71,15 @@ impl Work {
         })
     }
 
-    async fn finish(&self, mut started: Started<()>, permit: Permit, node: &Node) -> RunResult {
+    async fn finish(&self, permit: Permit, mut started: Started<()>, node: &Node) -> RunResult {
         let running = started.finish(self.handler.timeout);
         let result = tokio::select! {
             biased;
             result = running => RunResult::Ended(result),
             () = node.cancel.cancelled() => RunResult::Cut,
         };
+        // A run that is cut off is over before another one has its place.
+        drop(started);
         drop(permit);
         result
     }

@@ -43,12 +43,14 @@ impl Local {
         Here { node: &self.node, handler: &self.handler, metadata: &self.metadata, patience: self.patience }
     }
 
-    /// Goes on with a run that was not ready at its first poll.
-    pub(super) async fn finish<T: Reply>(self, mut started: Started<T>, permit: Permit) -> Result<T, Error> {
+    /// Goes on with a run that was not ready at its first poll. One that is given up is over before another one has its place:
+    /// parameters are dropped from the last to the first.
+    pub(super) async fn finish<T: Reply>(self, permit: Permit, mut started: Started<T>) -> Result<T, Error> {
         let here = self.here();
-        let result = here.by_the_deadline(started.finish(here.handler.timeout)).await?;
+        let result = here.by_the_deadline(started.finish(here.handler.timeout)).await;
+        drop(started);
         drop(permit);
-        here.conclude(result, 1)
+        here.conclude(result?, 1)
     }
 
     /// Sends a request when it is its turn, if that comes by its deadline.
@@ -73,7 +75,7 @@ impl Local {
             return self.send_with_retries(typed, request, permit).await;
         }
         let started = self.here().start(&*typed, Given::Taken(&mut *request), 1, self.patience);
-        self.finish(started, permit).await
+        self.finish(permit, started).await
     }
 
     pub(super) async fn send_with_retries<T: Reply>(

@@ -204,7 +204,7 @@ impl Mediator {
                         return here.conclude(result, 1).map(Ok);
                     }
                     let local = Local { node: self.node.clone(), handler: handler.clone(), patience, metadata };
-                    return Ok(Err(State::Here(Box::pin(local.finish(started, pass.keep())))));
+                    return Ok(Err(State::Here(Box::pin(local.finish(pass.keep(), started)))));
                 }
                 Entry::Now(pass) => {
                     let metadata = metadata(extras);
